@@ -1,0 +1,83 @@
+"""Several heads at once: multi-head, grouped-query and multi-query attention in one module.
+
+Sources: Vaswani et al., "Attention Is All You Need" (2017), section 3.2.2; Shazeer, "Fast Transformer
+Decoding: One Write-Head is All You Need" (2019); Ainslie et al., "GQA" (2023), section 2.2.
+"""
+
+from collections.abc import Callable
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from llmref.attention.backends import Backend, attend
+from llmref.attention.dot_product import attention_weights, combine, relevance_scores
+from llmref.config import AttentionConfig
+from llmref.rope import rotate, rotation
+from llmref.sites import sites
+
+Update = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+class MultiHeadAttention(nn.Module):
+    """Attention with `n_heads` query heads over `n_kv_heads` key/value heads.
+
+    Each head has its own query projection. Heads of one group share their keys and values: head h uses
+    key/value head `h // (n_heads / n_kv_heads)`. With as many key/value heads as heads nothing is shared.
+
+    >>> import torch
+    >>> layer = MultiHeadAttention(AttentionConfig(n_heads=4, n_kv_heads=2, head_dim=8), d_model=32)
+    >>> positions = torch.arange(5)[None]
+    >>> allowed = torch.ones(1, 5, 5, dtype=torch.bool).tril()
+    >>> layer(torch.zeros(1, 5, 32), positions, allowed).shape
+    torch.Size([1, 5, 32])
+    """
+
+    def __init__(self, config: AttentionConfig, d_model: int) -> None:
+        super().__init__()
+        self.config = config
+        self.backend: Backend = "sdpa"
+        self.query = nn.Linear(d_model, config.n_heads * config.head_dim, bias=config.bias)
+        self.key = nn.Linear(d_model, config.n_kv_heads * config.head_dim, bias=config.bias)
+        self.value = nn.Linear(d_model, config.n_kv_heads * config.head_dim, bias=config.bias)
+        self.output = nn.Linear(config.n_heads * config.head_dim, d_model, bias=config.bias)
+        self.sites = sites("query", "key", "value", "scores", "weights", "head_outputs", "output")
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch tokens d_model"],
+        positions: Int[Tensor, "batch tokens"],
+        allowed: Bool[Tensor, "batch tokens keys"],
+        update: Update | None = None,
+    ) -> Float[Tensor, "batch tokens d_model"]:
+        """What the layer adds to the residual stream.
+
+        Args:
+            x: The normalized residual stream.
+            positions: Where each token stands.
+            allowed: Which keys each token may look at, cached keys first.
+            update: Stores the new keys and values in a cache and gives all of them; `None` for no cache.
+        """
+        query = self.split(self.query(x))
+        key = self.split(self.key(x))
+        value = self.split(self.value(x))
+        if self.config.rope is not None:
+            cos, sin = rotation(positions, self.config.head_dim, self.config.rope.base)
+            query = rotate(query, cos, sin, self.config.rope.layout)
+            key = rotate(key, cos, sin, self.config.rope.layout)
+        query, key, value = self.sites["query"](query), self.sites["key"](key), self.sites["value"](value)
+        if update is not None:
+            key, value = update(key, value)
+        group = self.config.n_heads // self.config.n_kv_heads
+        key, value = key.repeat_interleave(group, dim=1), value.repeat_interleave(group, dim=1)
+        if self.backend == "naive":
+            scores = self.sites["scores"](relevance_scores(query, key))
+            weights = self.sites["weights"](attention_weights(scores, allowed))
+            heads = combine(weights, value)
+        else:
+            heads = attend(query, key, value, allowed, self.backend)
+        heads = self.sites["head_outputs"](heads)
+        return self.sites["output"](self.output(heads.transpose(1, 2).flatten(2)))
+
+    def split(self, x: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch heads tokens head_dim"]:
+        """Cut each token's vector into heads."""
+        return x.unflatten(-1, (-1, self.config.head_dim)).transpose(1, 2)

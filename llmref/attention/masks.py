@@ -1,0 +1,152 @@
+"""Which token may look at which: masks as an algebra.
+
+A mask is a value. `causal() & window(64) & documents(ids)` reads as what it allows, and its dense form comes
+from the positions of the queries and of the keys. Nothing here counts rows: a cache, left padding, packed
+documents and a prompt in chunks all have the right mask because their positions are right.
+"""
+
+from dataclasses import dataclass
+
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+
+class Mask:
+    """A rule over pairs of a query and a key; masks combine with `&`, `|` and `~`."""
+
+    def pairs(
+        self, query_positions: Int[Tensor, "batch queries"], key_positions: Int[Tensor, "batch keys"]
+    ) -> Bool[Tensor, "batch queries keys"]:
+        """Whether the rule holds for each pair, were every key a real token."""
+        raise NotImplementedError
+
+    def dense(
+        self, query_positions: Int[Tensor, "batch queries"], key_positions: Int[Tensor, "batch keys"]
+    ) -> Bool[Tensor, "batch queries keys"]:
+        """True where the query may look at the key. A key at a negative position is an empty slot: never.
+
+        >>> import torch
+        >>> positions = torch.arange(4)[None]
+        >>> causal().dense(positions, positions).int().tolist()
+        [[[1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1]]]
+        >>> (causal() & window(2)).dense(positions[:, 2:], positions).int().tolist()  # two queries, four keys
+        [[[0, 1, 1, 0], [0, 0, 1, 1]]]
+        """
+        return self.pairs(query_positions, key_positions) & (key_positions >= 0)[:, None, :]
+
+    def __and__(self, other: "Mask") -> "Mask":
+        return _And(self, other)
+
+    def __or__(self, other: "Mask") -> "Mask":
+        return _Or(self, other)
+
+    def __invert__(self) -> "Mask":
+        return _Not(self)
+
+
+def causal() -> Mask:
+    """A token looks at itself and at what stands before it."""
+    return _Causal()
+
+
+def window(size: int) -> Mask:
+    """A token looks at `size` positions that end with its own: itself and the `size - 1` before it.
+
+    >>> window(0)
+    Traceback (most recent call last):
+    ...
+    ValueError: a window counts the token itself, so its size must be at least 1, found 0
+    """
+    if size < 1:
+        raise ValueError(f"a window counts the token itself, so its size must be at least 1, found {size}")
+    return _Window(size)
+
+
+def documents(ids: Int[Tensor, "batch keys"]) -> Mask:
+    """A token looks at tokens of its own document. The queries are the last of the keys.
+
+    Args:
+        ids: The number of the document that each key belongs to.
+
+    >>> import torch
+    >>> positions = torch.tensor([[0, 1, 0, 1]])  # two documents of two tokens, packed into one row
+    >>> mask = causal() & documents(torch.tensor([[0, 0, 1, 1]]))
+    >>> mask.dense(positions, positions).int().tolist()
+    [[[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 1, 1]]]
+    """
+    return _Documents(ids)
+
+
+@dataclass(frozen=True)
+class _Causal(Mask):
+    def pairs(self, query_positions: Tensor, key_positions: Tensor) -> Tensor:
+        return key_positions[:, None, :] <= query_positions[:, :, None]
+
+    def __repr__(self) -> str:
+        return "causal()"
+
+
+@dataclass(frozen=True)
+class _Window(Mask):
+    size: int
+
+    def pairs(self, query_positions: Tensor, key_positions: Tensor) -> Tensor:
+        return query_positions[:, :, None] - key_positions[:, None, :] < self.size
+
+    def __repr__(self) -> str:
+        return f"window({self.size})"
+
+
+@dataclass(frozen=True, eq=False)
+class _Documents(Mask):
+    ids: Tensor
+
+    def pairs(self, query_positions: Tensor, key_positions: Tensor) -> Tensor:
+        queries, keys = query_positions.shape[1], key_positions.shape[1]
+        if self.ids.shape[1] != keys:
+            raise ValueError(
+                f"documents() needs a document for each of the {keys} keys, found {self.ids.shape[1]}"
+            )
+        return self.ids[:, keys - queries :, None] == self.ids[:, None, :]
+
+    def __repr__(self) -> str:
+        return f"documents(<{' x '.join(map(str, self.ids.shape))} ids>)"
+
+
+@dataclass(frozen=True)
+class _And(Mask):
+    first: Mask
+    second: Mask
+
+    def pairs(self, query_positions: Tensor, key_positions: Tensor) -> Tensor:
+        return self.first.pairs(query_positions, key_positions) & self.second.pairs(
+            query_positions, key_positions
+        )
+
+    def __repr__(self) -> str:
+        return f"{self.first!r} & {self.second!r}"
+
+
+@dataclass(frozen=True)
+class _Or(Mask):
+    first: Mask
+    second: Mask
+
+    def pairs(self, query_positions: Tensor, key_positions: Tensor) -> Tensor:
+        return self.first.pairs(query_positions, key_positions) | self.second.pairs(
+            query_positions, key_positions
+        )
+
+    def __repr__(self) -> str:
+        return f"({self.first!r} | {self.second!r})"
+
+
+@dataclass(frozen=True)
+class _Not(Mask):
+    mask: Mask
+
+    def pairs(self, query_positions: Tensor, key_positions: Tensor) -> Tensor:
+        return ~self.mask.pairs(query_positions, key_positions)
+
+    def __repr__(self) -> str:
+        return f"~({self.mask!r})"

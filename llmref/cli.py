@@ -1,0 +1,236 @@
+"""The command line: generate, tokenize, trace, train, info."""
+
+import sys
+from pathlib import Path
+
+import click
+import torch
+
+from llmref import checkpoint, generation
+from llmref.model import Transformer
+from llmref.tiny import FOLDER
+from llmref.tiny.recipe import WorldDocuments, model_config
+from llmref.tokenizer import Tokenizer
+from llmref.trace import Cut
+from llmref.trace import trace as run_trace
+from llmref.training import Documents, TextFile, TrainingConfig
+from llmref.training import train as run_training
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+model_option = click.option(
+    "--model", "folder", default=FOLDER, type=click.Path(path_type=Path), help="A checkpoint's folder.",
+    show_default="the tiny model",
+)  # fmt: skip
+device_option = click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, mps …")
+dtype_option = click.option("--dtype", default="float32", show_default=True, type=click.Choice(list(DTYPES)))
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="llmref")
+def cli() -> None:
+    """A transformer LLM you can read: generate text, look inside, train your own.
+
+    Every command uses the tiny bilingual model that comes with the package, unless --model says otherwise.
+    """
+
+
+@cli.command()
+@click.argument("prompt")
+@click.option("--max-new-tokens", default=64, show_default=True, help="How many new tokens at most.")
+@click.option("--temperature", default=0.8, show_default=True, help="0 is greedy; higher is more varied.")
+@click.option("--top-k", type=int, help="Draw from so many likeliest tokens only.")
+@click.option("--top-p", type=float, help="Draw from the likeliest tokens that reach this probability.")
+@click.option("--seed", type=int, help="The same seed gives the same text.")
+@click.option("--stop", multiple=True, help="End before this text; may be given more than once.")
+@click.option("--stream", is_flag=True, help="Print each piece as soon as it is known.")
+@model_option
+@device_option
+@dtype_option
+def generate(
+    prompt: str,
+    max_new_tokens: int,
+    temperature: float,
+    top_k: int | None,
+    top_p: float | None,
+    seed: int | None,
+    stop: tuple[str, ...],
+    stream: bool,
+    folder: Path,
+    device: str,
+    dtype: str,
+) -> None:
+    """Go on from PROMPT: llmref generate "옛날에" --stream"""
+    model, tokenizer = checkpoint.load(folder, device, DTYPES[dtype])
+    pieces = generation.stream(
+        model,
+        tokenizer,
+        prompt,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        seed=seed,
+        stop=stop,
+    )
+    if not stream:
+        pieces = iter(["".join(pieces)])
+    click.echo(prompt, nl=False)
+    for piece in pieces:
+        click.echo(piece, nl=False)
+        sys.stdout.flush()
+    click.echo()
+
+
+@cli.command()
+@click.argument("text")
+@model_option
+def tokenize(text: str, folder: Path) -> None:
+    """Show the tokens of TEXT: each one's id and piece."""
+    tokenizer = _tokenizer(folder)
+    ids = tokenizer.encode(text)
+    for token_id, piece in zip(ids, tokenizer.pieces(ids), strict=True):
+        click.echo(f"{token_id:>6}  {piece}")
+    click.echo(f"{len(ids)} tokens, {len(text)} characters, {len(text.encode())} bytes", err=True)
+
+
+@cli.command()
+@click.argument("text")
+@click.option("--tensor", "names", multiple=True, metavar="NAME", help="Print this tensor's values.")
+@click.option("--cut", "cuts", multiple=True, metavar="LAYER[:HEAD]", help="Take out a layer, or one head of it.")
+@click.option("--by", default="zero", show_default=True, type=click.Choice(["zero", "mean"]), help="What a cut gives.")
+@model_option
+@device_option
+def trace(
+    text: str, names: tuple[str, ...], cuts: tuple[str, ...], by: str, folder: Path, device: str
+) -> None:
+    """List every tensor of one forward pass over TEXT, with its shape and its bytes."""
+    model, tokenizer = checkpoint.load(folder, device)
+    seen = run_trace(model, _ids(model, tokenizer, text), cuts=[_cut(cut, by) for cut in cuts])
+    if unknown := [name for name in names if name not in seen]:
+        raise click.BadParameter(f"no tensor is named {unknown[0]!r}; 'llmref trace TEXT' lists the names")
+    if not names:
+        click.echo(seen)
+    for name in names:
+        click.echo(f"{name} {tuple(seen[name].shape)}\n{seen[name]}")
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--documents", "file", type=click.Path(path_type=Path), help="A text file, documents parted by blank "
+              "lines.", show_default="the bilingual world")  # fmt: skip
+@click.option("--vocab-size", default=1024, show_default=True, help="Of the tokenizer that is trained first.")
+@click.option("--steps", default=1000, show_default=True, help="How many updates.")
+@click.option("--documents-per-step", default=64, show_default=True, help="How many documents make a batch.")
+@click.option("--learning-rate", default=3e-3, show_default=True, help="At its peak.")
+@click.option("--precision", default="float32", show_default=True, type=click.Choice(["float32", "bfloat16"]))
+@click.option("--seed", default=0, show_default=True, help="Of the first weights and the order of documents.")
+@device_option
+def train(
+    folder: Path,
+    file: Path | None,
+    vocab_size: int,
+    steps: int,
+    documents_per_step: int,
+    learning_rate: float,
+    precision: str,
+    seed: int,
+    device: str,
+) -> None:
+    """Train a tokenizer and a model into FOLDER; the same command goes on with a run that was interrupted."""
+    documents: Documents = WorldDocuments(seed) if file is None else TextFile(file, seed)
+    where = checkpoint.find_device(device)
+    config = TrainingConfig(
+        steps=steps,
+        documents_per_step=documents_per_step,
+        learning_rate=learning_rate,
+        warmup_steps=min(100, steps // 10),
+        precision=precision,  # type: ignore[arg-type]
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = folder / "tokenizer.json"
+    if kept.exists():
+        tokenizer = Tokenizer.load(kept)
+    else:
+        click.echo("training the tokenizer …", err=True)
+        tokenizer = Tokenizer.train(documents(0, 10_000), vocab_size)
+        tokenizer.save(kept)
+    torch.manual_seed(seed)
+    model = Transformer(model_config(tokenizer)).to(where)
+    click.echo(f"training {model.n_parameters:,} parameters on {where} …", err=True)
+    losses = run_training(model, tokenizer, documents, config, folder / "run")
+    checkpoint.save(model, tokenizer, folder)
+    click.echo(f"loss {losses[-1]:.4f} nats per token; try: llmref generate PROMPT --model {folder}")
+
+
+@cli.command()
+@model_option
+def info(folder: Path) -> None:
+    """What a model is made of: its config, its parameters, its files."""
+    model, tokenizer = checkpoint.load(folder)
+    config = model.config
+    block = config.blocks[0]
+    rows = {
+        "folder": folder,
+        "parameters": f"{model.n_parameters:,}",
+        "vocabulary": f"{tokenizer.vocab_size:,} entries",
+        "context length": f"{config.context_length:,} tokens",
+        "blocks": len(config.blocks),
+        "d_model": config.d_model,
+        "attention": f"{block.attention.n_heads} heads, {block.attention.n_kv_heads} key/value heads, "
+        f"head_dim {block.attention.head_dim}, window {block.attention.window or 'none'}",
+        "feedforward": f"d_ff {block.feedforward.d_ff}, {block.feedforward.activation}"
+        + (", gated" if block.feedforward.gated else ""),
+        "norm": f"{block.norm.kind}, {block.norm_position}",
+        "positions": f"rotary, base {block.attention.rope.base:,.0f}" if block.attention.rope else "none",
+        "weights on disk": f"{(folder / 'model.safetensors').stat().st_size:,} bytes",
+    }
+    for name, value in rows.items():
+        click.echo(f"{name:<16} {value}")
+
+
+def _tokenizer(folder: Path) -> Tokenizer:
+    file = folder / "tokenizer.json"
+    if not file.is_file():
+        raise FileNotFoundError(f"no checkpoint: {file} is missing")
+    return Tokenizer.load(file)
+
+
+def _ids(model: Transformer, tokenizer: Tokenizer, text: str) -> list[int]:
+    if not text:
+        raise ValueError("the text is empty: give at least one character")
+    ids = tokenizer.encode(text)
+    return ids if model.config.bos_id is None else [model.config.bos_id, *ids]
+
+
+def _cut(text: str, by: str) -> Cut:
+    layer, _, head = text.partition(":")
+    if head and not head.isdecimal():
+        raise ValueError(f"a cut is LAYER or LAYER:HEAD, such as blocks.0.attention:2, found {text!r}")
+    return Cut(layer, int(head) if head else None, by)  # type: ignore[arg-type]
+
+
+def main() -> None:
+    """Run the command line; an error is one line and exit code 2."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("llmref: stopped", err=True)
+        sys.exit(130)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        _fail(error.format_message())
+    except KeyboardInterrupt:
+        _fail("stopped", 130)
+    except (ValueError, OSError) as error:
+        _fail(str(error))
+
+
+def _fail(message: str, code: int = 2) -> None:
+    click.echo(f"llmref: error: {' '.join(message.split())}", err=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""The transformer LLM: token embedding, a stack of blocks, a final norm, and the LM head."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from llmref.attention.backends import BACKENDS, Backend
+from llmref.attention.masks import Mask, causal, window
+from llmref.block import TransformerBlock
+from llmref.cache import Cache
+from llmref.config import ModelConfig
+from llmref.embedding import TokenEmbedding
+from llmref.normalization import make_norm
+from llmref.sites import sites
+
+
+def sequential_positions(ids: Int[Tensor, "batch tokens"], start: int = 0) -> Int[Tensor, "batch tokens"]:
+    """Positions that count up from `start`, the same in every row: those of text with no padding.
+
+    >>> sequential_positions(torch.tensor([[7, 7, 7]]), start=5).tolist()
+    [[5, 6, 7]]
+    """
+    return torch.arange(start, start + ids.shape[1], device=ids.device).expand(ids.shape)
+
+
+class Transformer(nn.Module):
+    """A transformer LLM: token ids in, logits over the vocabulary out, one row of logits for every token.
+
+    >>> from llmref.config import AttentionConfig, BlockConfig, FeedForwardConfig
+    >>> block = BlockConfig(AttentionConfig(n_heads=2, n_kv_heads=1, head_dim=8), FeedForwardConfig(d_ff=64))
+    >>> model = Transformer(ModelConfig(vocab_size=50, d_model=16, context_length=32, blocks=(block, block)))
+    >>> ids = torch.tensor([[1, 2, 3]])
+    >>> model(ids, sequential_positions(ids)).shape
+    torch.Size([1, 3, 50])
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = TokenEmbedding(config.vocab_size, config.d_model)
+        self.blocks = nn.ModuleList(TransformerBlock(block, config.d_model) for block in config.blocks)
+        self.final_norm = make_norm(config.norm, config.d_model)
+        self.lm_head = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        self.sites = sites("embedding", "final_norm", "logits")
+        self.initialize()
+
+    def initialize(self) -> None:
+        """Draw fresh weights: normal with deviation 0.02, smaller where a layer adds to the residual stream.
+
+        Each of the 2 x n_blocks layers that write to the stream starts at 0.02 / sqrt(2 x n_blocks), so that the
+        stream's size does not depend on the depth (Radford et al., "Language Models are Unsupervised Multitask
+        Learners", 2019, section 2.3).
+        """
+        residual_std = 0.02 / math.sqrt(2 * len(self.blocks))
+        for name, parameter in self.named_parameters():
+            if name.endswith(("attention.output.weight", "feedforward.down.weight")):
+                nn.init.normal_(parameter, std=residual_std)
+            elif parameter.ndim == 2:
+                nn.init.normal_(parameter, std=0.02)
+            elif name.endswith("bias"):
+                nn.init.zeros_(parameter)
+        if self.config.tied_embeddings:
+            self.lm_head.weight = self.embedding.weight
+
+    def forward(
+        self,
+        ids: Int[Tensor, "batch tokens"],
+        positions: Int[Tensor, "batch tokens"],
+        cache: Cache | None = None,
+        mask: Mask | None = None,
+    ) -> Float[Tensor, "batch tokens vocab"]:
+        """The logits of the token that follows each token.
+
+        Args:
+            ids: Token ids, in 0 … vocab_size - 1.
+            positions: Where each token stands, below `context_length`; -1 for padding, which nobody sees.
+            cache: Holds the keys and values of the tokens before these, and takes those of these.
+            mask: Who may look at whom; `causal()` if not given. A block's window is added to it.
+
+        Raises:
+            ValueError: If an id or a position is out of range, or the cache is full.
+        """
+        hidden = self.hidden_states(ids, positions, cache, mask)
+        return self.sites["logits"](self.lm_head(hidden))
+
+    def hidden_states(
+        self,
+        ids: Int[Tensor, "batch tokens"],
+        positions: Int[Tensor, "batch tokens"],
+        cache: Cache | None = None,
+        mask: Mask | None = None,
+    ) -> Float[Tensor, "batch tokens d_model"]:
+        """What the LM head reads: the residual stream after the last block, normalized."""
+        self._check(ids, positions)
+        key_positions = positions if cache is None else cache.extend(positions)
+        mask = causal() if mask is None else mask
+        allowed = {None: mask.dense(positions, key_positions)}
+        for size in {block.attention.window for block in self.config.blocks} - {None}:
+            allowed[size] = (mask & window(size)).dense(positions, key_positions)
+
+        x = self.sites["embedding"](self.embedding(ids))
+        for index, block in enumerate(self.blocks):
+            update = None if cache is None else partial(cache.update, index)
+            x = block(x, positions, allowed[block.config.attention.window], update)
+        return self.sites["final_norm"](self.final_norm(x))
+
+    def _check(self, ids: Tensor, positions: Tensor) -> None:
+        if ids.numel() == 0:
+            raise ValueError(
+                f"a forward pass needs at least one token, found ids of shape {tuple(ids.shape)}"
+            )
+        if ids.min() < 0 or ids.max() >= self.config.vocab_size:
+            wrong = int(ids[(ids < 0) | (ids >= self.config.vocab_size)][0])
+            raise ValueError(f"token ids must be from 0 to {self.config.vocab_size - 1}, found {wrong}")
+        if positions.max() >= self.config.context_length:
+            raise ValueError(
+                f"this model's context length is {self.config.context_length}, "
+                f"so positions end at {self.config.context_length - 1}; found {int(positions.max())}"
+            )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.embedding.weight.device
+
+    @property
+    def n_parameters(self) -> int:
+        """How many numbers were trained; a tied matrix counts once."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    @contextmanager
+    def attention_backend(self, backend: Backend) -> Iterator[None]:
+        """Run attention another way inside a `with` block; `llmref.attention.backends` names them.
+
+        Raises:
+            ValueError: If there is no such backend.
+        """
+        if backend not in BACKENDS:
+            raise ValueError(
+                f"no attention backend is named {backend!r}; there are {', '.join(sorted(BACKENDS))}"
+            )
+        before = [block.attention.backend for block in self.blocks]
+        for block in self.blocks:
+            block.attention.backend = backend
+        try:
+            yield
+        finally:
+            for block, name in zip(self.blocks, before, strict=True):
+                block.attention.backend = name
