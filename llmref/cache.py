@@ -48,6 +48,10 @@ class GrowingCache:
 
     def extend(self, positions: Int[Tensor, "batch tokens"]) -> Int[Tensor, "batch keys"]:
         """Append the positions of the new tokens; gives the positions of all keys."""
+        if self.positions is not None and len(positions) != len(self.positions):
+            raise ValueError(
+                f"this cache holds {len(self.positions)} rows, found a batch of {len(positions)}"
+            )
         self.positions = (
             positions if self.positions is None else torch.cat([self.positions, positions], dim=1)
         )

@@ -6,6 +6,7 @@ the files out of it when all of them are whole, so that a failure leaves what wa
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -59,7 +60,12 @@ def save(
         weights = {
             name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in _weights(model).items()
         }
-        save_file(weights, writing / "model.safetensors", metadata={"format": "pt"})
+        try:
+            save_file(weights, writing / "model.safetensors", metadata={"format": "pt"})
+        except SafetensorError as error:
+            raise OSError(f"{folder} cannot be written: {error}") from None
+        # safetensors writes a file that its owner alone can read; give it the mode of any other new file.
+        shutil.copymode(writing / "config.json", writing / "model.safetensors")
         if tokenizer is not None:
             tokenizer.save(writing / "tokenizer.json")
         for file in writing.iterdir():

@@ -97,8 +97,10 @@ def tokenize(text: str, folder: Path) -> None:
 @cli.command()
 @click.argument("text")
 @click.option("--tensor", "names", multiple=True, metavar="NAME", help="Print this tensor's values.")
-@click.option("--cut", "cuts", multiple=True, metavar="LAYER[:HEAD]", help="Take out a layer, or one head of it.")
-@click.option("--by", default="zero", show_default=True, type=click.Choice(["zero", "mean"]), help="What a cut gives.")
+@click.option("--cut", "cuts", multiple=True, metavar="LAYER[:HEAD]", help="Take out a layer, or one head.")
+@click.option(
+    "--by", default="zero", show_default=True, type=click.Choice(["zero", "mean"]), help="What a cut gives."
+)
 @model_option
 @device_option
 def trace(
@@ -117,8 +119,10 @@ def trace(
 
 @cli.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--documents", "file", type=click.Path(path_type=Path), help="A text file, documents parted by blank "
-              "lines.", show_default="the bilingual world")  # fmt: skip
+@click.option(
+    "--documents", "file", type=click.Path(path_type=Path), show_default="the bilingual world",
+    help="A text file, its documents parted by blank lines.",
+)  # fmt: skip
 @click.option("--vocab-size", default=1024, show_default=True, help="Of the tokenizer that is trained first.")
 @click.option("--steps", default=1000, show_default=True, help="How many updates.")
 @click.option("--documents-per-step", default=64, show_default=True, help="How many documents make a batch.")
@@ -147,13 +151,13 @@ def train(
         warmup_steps=min(100, steps // 10),
         precision=precision,  # type: ignore[arg-type]
     )
-    folder.mkdir(parents=True, exist_ok=True)
     kept = folder / "tokenizer.json"
     if kept.exists():
         tokenizer = Tokenizer.load(kept)
     else:
         click.echo("training the tokenizer …", err=True)
         tokenizer = Tokenizer.train(documents(0, 10_000), vocab_size)
+        folder.mkdir(parents=True, exist_ok=True)
         tokenizer.save(kept)
     torch.manual_seed(seed)
     model = Transformer(model_config(tokenizer)).to(where)

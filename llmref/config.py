@@ -6,7 +6,7 @@ blocks of one model may differ. Every value is checked when it is made: a config
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, TypeVar
 
 Part = TypeVar("Part")
 
@@ -22,6 +22,14 @@ def _require_positive(config: object, *names: str) -> None:
         _require(
             isinstance(value, int) and value > 0,
             f"{type(config).__name__}.{name} must be a positive integer, found {value!r}",
+        )
+
+
+def _require_bool(config: object, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        _require(
+            isinstance(value, bool), f"{type(config).__name__}.{name} must be true or false, found {value!r}"
         )
 
 
@@ -78,6 +86,7 @@ class AttentionConfig:
 
     def __post_init__(self) -> None:
         _require_positive(self, "n_heads", "n_kv_heads", "head_dim")
+        _require_bool(self, "bias")
         _require(
             self.n_heads % self.n_kv_heads == 0,
             "AttentionConfig.n_heads must be a multiple of n_kv_heads, "
@@ -110,6 +119,7 @@ class FeedForwardConfig:
 
     def __post_init__(self) -> None:
         _require_positive(self, "d_ff")
+        _require_bool(self, "gated", "bias")
         _require_one_of(self, "activation", ("silu", "gelu", "relu"))
 
 
@@ -176,12 +186,17 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         _require_positive(self, "vocab_size", "d_model", "context_length")
+        _require(
+            isinstance(self.blocks, tuple) and all(isinstance(block, BlockConfig) for block in self.blocks),
+            f"ModelConfig.blocks must be a tuple of BlockConfig, found {self.blocks!r}",
+        )
         _require(len(self.blocks) > 0, "ModelConfig.blocks must hold at least one block, found none")
+        _require_bool(self, "tied_embeddings")
         for name in ("bos_id", "eos_id"):
             token_id = getattr(self, name)
             _require(
                 token_id is None or 0 <= token_id < self.vocab_size,
-                f"ModelConfig.{name} must be an id from 0 to {self.vocab_size - 1} or None, found {token_id!r}",
+                f"ModelConfig.{name} must be None or from 0 to {self.vocab_size - 1}, found {token_id!r}",
             )
 
     def to_dict(self) -> dict[str, Any]:
@@ -189,7 +204,7 @@ class ModelConfig:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+    def from_dict(cls, values: Mapping[str, Any]) -> "ModelConfig":
         """The config from what `to_dict` gave.
 
         Raises:
@@ -200,10 +215,10 @@ class ModelConfig:
             values["blocks"] = tuple(_block_from_dict(block) for block in values["blocks"])
         if "norm" in values:
             values["norm"] = _part(NormConfig, values["norm"])
-        return _part(cls, values)
+        return _part(ModelConfig, values)
 
 
-def _block_from_dict(values: Mapping[str, Any]) -> BlockConfig:
+def _block_from_dict(values: Any) -> BlockConfig:
     values = _mapping(BlockConfig, values)
     if "attention" in values:
         attention = _mapping(AttentionConfig, values["attention"])

@@ -1,8 +1,10 @@
 """Decoding strategies: the model gives a probability for every token; these choose one.
 
 A strategy is a few processors, which change the logits, and then one draw. The order is fixed: temperature,
-top-k, top-p. Sources: Fan et al., "Hierarchical Neural Story Generation" (2018), section 5.4 (top-k); Holtzman
-et al., "The Curious Case of Neural Text Degeneration" (2020), section 3.1 (top-p).
+top-k, top-p.
+
+Sources: Fan et al., "Hierarchical Neural Story Generation" (2018), section 5.4 (top-k); Holtzman et al., "The
+Curious Case of Neural Text Degeneration" (2020), section 3.1 (top-p).
 """
 
 import math
@@ -74,6 +76,8 @@ class TopP:
 
     def __call__(self, logits: Float[Tensor, "*batch vocab"]) -> Float[Tensor, "*batch vocab"]:
         """The logits, with -inf for every token outside the nucleus."""
+        if self.p == 1:  # a sum that is rounded reaches 1 before the last unlikely tokens
+            return logits
         order = logits.argsort(dim=-1, descending=True, stable=True)
         probabilities = logits.softmax(dim=-1).gather(-1, order)
         before = probabilities.cumsum(dim=-1) - probabilities
@@ -101,6 +105,8 @@ class Strategy:
         logits = logits.float()
         if not (logits.max(dim=-1).values > -math.inf).all() or logits.isposinf().any():
             raise ValueError("logits must hold a finite number in every row, found NaN or infinity")
+        # This changes no probability, and a division by a tiny temperature cannot overflow after it.
+        logits = logits - logits.amax(dim=-1, keepdim=True)
         for processor in self.processors:
             logits = processor(logits)
         if self.greedy:

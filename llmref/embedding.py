@@ -24,6 +24,6 @@ class TokenEmbedding(nn.Module):
         """The vectors of the tokens.
 
         Raises:
-            ValueError: If an id lies outside the vocabulary.
+            IndexError: If an id lies outside the vocabulary; `Transformer` says which.
         """
         return nn.functional.embedding(ids, self.weight)

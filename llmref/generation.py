@@ -114,7 +114,7 @@ def stream(
         top_k: Draw from so many likeliest tokens only.
         top_p: Draw from the likeliest tokens that reach this probability only.
         seed: The same seed gives the same text.
-        stop: End before the first of these texts, also where one spans several tokens.
+        stop: End before whichever of these texts is whole first, also where it spans several tokens.
 
     Raises:
         ValueError: If the prompt is empty or too long, a setting is out of range, or a stop text is empty.
@@ -149,9 +149,10 @@ def _until(stops: tuple[str, ...], pieces: Iterator[str]) -> Iterator[str]:
     held = ""
     for piece in pieces:
         held += piece
-        found = [held.index(stop) for stop in stops if stop in held]
+        # The one that ends first: whatever the pieces, it is whole before any other.
+        found = [(held.index(stop) + len(stop), held.index(stop)) for stop in stops if stop in held]
         if found:
-            held = held[: min(found)]
+            held = held[: min(found)[1]]
             break
         keep = max((n for stop in stops for n in range(1, len(stop)) if held.endswith(stop[:n])), default=0)
         ready, held = held[: len(held) - keep], held[len(held) - keep :]

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from llmref.attention.backends import BACKENDS, Backend
+from llmref.attention.heads import MultiHeadAttention
 from llmref.attention.masks import Mask, causal, window
 from llmref.block import TransformerBlock
 from llmref.cache import Cache
@@ -50,18 +51,18 @@ class Transformer(nn.Module):
         self.initialize()
 
     def initialize(self) -> None:
-        """Draw fresh weights: normal with deviation 0.02, smaller where a layer adds to the residual stream.
+        """Draw fresh weights: a matrix that reads n inputs starts normal with deviation 1 / sqrt(n).
 
-        Each of the 2 x n_blocks layers that write to the stream starts at 0.02 / sqrt(2 x n_blocks), so that the
-        stream's size does not depend on the depth (Radford et al., "Language Models are Unsupervised Multitask
-        Learners", 2019, section 2.3).
+        So every layer passes on about the size it gets. Each of the 2 x n_blocks layers that add to the residual
+        stream starts smaller by sqrt(2 x n_blocks), so that the stream's size does not depend on the depth
+        (Radford et al., "Language Models are Unsupervised Multitask Learners", 2019, section 2.3).
         """
-        residual_std = 0.02 / math.sqrt(2 * len(self.blocks))
         for name, parameter in self.named_parameters():
-            if name.endswith(("attention.output.weight", "feedforward.down.weight")):
-                nn.init.normal_(parameter, std=residual_std)
-            elif parameter.ndim == 2:
-                nn.init.normal_(parameter, std=0.02)
+            if parameter.ndim == 2:
+                std = parameter.shape[1] ** -0.5
+                if name.endswith(("attention.output.weight", "feedforward.down.weight")):
+                    std /= math.sqrt(2 * len(self.blocks))
+                nn.init.normal_(parameter, std=std)
             elif name.endswith("bias"):
                 nn.init.zeros_(parameter)
         if self.config.tied_embeddings:
@@ -99,14 +100,14 @@ class Transformer(nn.Module):
         self._check(ids, positions)
         key_positions = positions if cache is None else cache.extend(positions)
         mask = causal() if mask is None else mask
-        allowed = {None: mask.dense(positions, key_positions)}
-        for size in {block.attention.window for block in self.config.blocks} - {None}:
-            allowed[size] = (mask & window(size)).dense(positions, key_positions)
+        allowed: dict[int | None, Tensor] = {}
+        for size in {config.attention.window for config in self.config.blocks}:
+            allowed[size] = (mask if size is None else mask & window(size)).dense(positions, key_positions)
 
         x = self.sites["embedding"](self.embedding(ids))
-        for index, block in enumerate(self.blocks):
+        for index, (block, config) in enumerate(zip(self.blocks, self.config.blocks, strict=True)):
             update = None if cache is None else partial(cache.update, index)
-            x = block(x, positions, allowed[block.config.attention.window], update)
+            x = block(x, positions, allowed[config.attention.window], update)
         return self.sites["final_norm"](self.final_norm(x))
 
     def _check(self, ids: Tensor, positions: Tensor) -> None:
@@ -114,9 +115,16 @@ class Transformer(nn.Module):
             raise ValueError(
                 f"a forward pass needs at least one token, found ids of shape {tuple(ids.shape)}"
             )
+        if ids.shape != positions.shape:
+            raise ValueError(
+                f"every token needs a position, found ids of shape {tuple(ids.shape)} "
+                f"and positions of shape {tuple(positions.shape)}"
+            )
         if ids.min() < 0 or ids.max() >= self.config.vocab_size:
             wrong = int(ids[(ids < 0) | (ids >= self.config.vocab_size)][0])
             raise ValueError(f"token ids must be from 0 to {self.config.vocab_size - 1}, found {wrong}")
+        if positions.min() < -1:
+            raise ValueError(f"positions must be from 0, or -1 for padding, found {int(positions.min())}")
         if positions.max() >= self.config.context_length:
             raise ValueError(
                 f"this model's context length is {self.config.context_length}, "
@@ -144,11 +152,12 @@ class Transformer(nn.Module):
             raise ValueError(
                 f"no attention backend is named {backend!r}; there are {', '.join(sorted(BACKENDS))}"
             )
-        before = [block.attention.backend for block in self.blocks]
-        for block in self.blocks:
-            block.attention.backend = backend
+        layers = [module for module in self.modules() if isinstance(module, MultiHeadAttention)]
+        before = [layer.backend for layer in layers]
+        for layer in layers:
+            layer.backend = backend
         try:
             yield
         finally:
-            for block, name in zip(self.blocks, before, strict=True):
-                block.attention.backend = name
+            for layer, name in zip(layers, before, strict=True):
+                layer.backend = name

@@ -82,10 +82,11 @@ def trace(
         cuts: The parts to take out.
 
     Returns:
-        The tensors by name: `embedding`; for each block `blocks.0.input` (the residual stream that enters it),
-        `.attention.query`, `.key`, `.value` (after rotation, shaped batch, heads, tokens, head_dim), `.scores`,
-        `.weights` (batch, heads, queries, keys), `.head_outputs`, `.output`, `blocks.0.middle`,
-        `.feedforward.hidden`, `.output`, `blocks.0.output`; `final_norm`; `logits`.
+        The tensors by name: `embedding`; for each block `blocks.0.input` (the residual stream that enters
+        it), `blocks.0.attention.query`, `.key`, `.value` (batch, heads, tokens, head_dim; queries and keys
+        are rotated), `.scores`, `.weights` (batch, heads, queries, keys), `.head_outputs`, `.output`,
+        `blocks.0.middle`, `blocks.0.feedforward.hidden`, `.output`, `blocks.0.output`; `final_norm`;
+        `logits`.
 
     Raises:
         ValueError: If a cut names no part of the model, or an id is out of range.
@@ -103,7 +104,7 @@ def trace(
         ids = torch.tensor([list(ids)], dtype=torch.long, device=model.device)
     positions = sequential_positions(ids) if positions is None else positions
     seen: dict[str, Tensor] = {}
-    with torch.inference_mode(), model.attention_backend("naive"), cutting(model, cuts), ExitStack() as hooks:
+    with torch.no_grad(), model.attention_backend("naive"), cutting(model, cuts), ExitStack() as hooks:
         for path, module in model.named_modules():
             if ".sites." in f".{path}":
                 name = path.replace("sites.", "")

@@ -7,6 +7,7 @@ documents and a prompt in chunks all have the right mask because their positions
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
@@ -25,7 +26,6 @@ class Mask:
     ) -> Bool[Tensor, "batch queries keys"]:
         """True where the query may look at the key. A key at a negative position is an empty slot: never.
 
-        >>> import torch
         >>> positions = torch.arange(4)[None]
         >>> causal().dense(positions, positions).int().tolist()
         [[[1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1]]]
@@ -62,19 +62,23 @@ def window(size: int) -> Mask:
     return _Window(size)
 
 
-def documents(ids: Int[Tensor, "batch keys"]) -> Mask:
-    """A token looks at tokens of its own document. The queries are the last of the keys.
+def documents(ids: Int[Tensor, "batch keys"], query_ids: Int[Tensor, "batch queries"] | None = None) -> Mask:
+    """A token looks at tokens of its own document.
 
     Args:
         ids: The number of the document that each key belongs to.
+        query_ids: That of each query. Not needed when the queries are the last of the keys, as they are in a
+            pass without a cache or with a growing one; a static cache has empty slots behind them.
 
-    >>> import torch
+    Raises:
+        ValueError: From `dense`, when `ids` do not fit the keys, or `query_ids` are needed.
+
     >>> positions = torch.tensor([[0, 1, 0, 1]])  # two documents of two tokens, packed into one row
     >>> mask = causal() & documents(torch.tensor([[0, 0, 1, 1]]))
     >>> mask.dense(positions, positions).int().tolist()
     [[[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 1, 1]]]
     """
-    return _Documents(ids)
+    return _Documents(ids, query_ids)
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,8 @@ class _Window(Mask):
     size: int
 
     def pairs(self, query_positions: Tensor, key_positions: Tensor) -> Tensor:
-        return query_positions[:, :, None] - key_positions[:, None, :] < self.size
+        distance = query_positions[:, :, None] - key_positions[:, None, :]
+        return (distance >= 0) & (distance < self.size)
 
     def __repr__(self) -> str:
         return f"window({self.size})"
@@ -100,6 +105,7 @@ class _Window(Mask):
 @dataclass(frozen=True, eq=False)
 class _Documents(Mask):
     ids: Tensor
+    query_ids: Tensor | None
 
     def pairs(self, query_positions: Tensor, key_positions: Tensor) -> Tensor:
         queries, keys = query_positions.shape[1], key_positions.shape[1]
@@ -107,7 +113,16 @@ class _Documents(Mask):
             raise ValueError(
                 f"documents() needs a document for each of the {keys} keys, found {self.ids.shape[1]}"
             )
-        return self.ids[:, keys - queries :, None] == self.ids[:, None, :]
+        query_ids = self.query_ids
+        if query_ids is None:
+            if not torch.equal(key_positions[:, keys - queries :], query_positions):
+                raise ValueError("documents() needs query_ids where the queries are not the last of the keys")
+            query_ids = self.ids[:, keys - queries :]
+        elif query_ids.shape[1] != queries:
+            raise ValueError(
+                f"documents() needs a document for each of the {queries} queries, found {query_ids.shape[1]}"
+            )
+        return query_ids[:, :, None] == self.ids[:, None, :]
 
     def __repr__(self) -> str:
         return f"documents(<{' x '.join(map(str, self.ids.shape))} ids>)"

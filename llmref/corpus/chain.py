@@ -45,8 +45,8 @@ class Chain:
     """The chain that a set of parts describes.
 
     Args:
-        parts: options by part name, as ``parse_parts`` returns them. Names begin with the language and a colon;
-            a next part that is not in ``parts`` ends the document.
+        parts: options by part name, as ``parse_parts`` returns them. The names of next parts begin with
+            the language and a colon; a next part that is not in ``parts`` ends the document.
         variables: what documents draw.
         vocabularies: the meaning of slots, by language.
         start: the part that a document begins with.
@@ -68,7 +68,11 @@ class Chain:
             if name in parts:
                 space = "" if name == start else " "
                 self._options[name] = [
-                    Option(share, compile_template(text and space + text, vocabularies[after[:2]]), after)
+                    Option(
+                        share,
+                        compile_template(text and space + text, vocabularies[after[:2]]),
+                        after if text else "",
+                    )
                     for share, text, after in flatten(parts, name)
                 ]
             else:
@@ -82,6 +86,10 @@ class Chain:
     def start(self) -> State:
         """The state before the first unit."""
         return State(self._roots[self._start], (None,) * len(self._variables))
+
+    def variable(self, name: str) -> int:
+        """The index of the variable called ``name``."""
+        return next(variable.index for variable in self._variables if variable.name == name)
 
     def step(self, state: State) -> list[Choice]:
         """Everything that can come next. The units differ, so the text alone says which state follows.
@@ -103,10 +111,15 @@ class Chain:
                 continue
             index = atom.variable
             for value, probability in self._variables[index].given(values):
-                yield share * probability, atom.texts[value], child, (*values[:index], value, *values[index + 1 :])
+                yield (
+                    share * probability,
+                    atom.texts[value],
+                    child,
+                    (*values[:index], value, *values[index + 1 :]),
+                )
 
     def sample(self, rng: random.Random) -> str:
-        """Draw one document: the same distribution as stepping, a sentence at a time because that is quicker."""
+        """Draw one document: distributed as by stepping, but a sentence at a time, which is quicker."""
         draw = rng.random
         values: list[int | None] = [None] * len(self._variables)
         text: list[str] = []
@@ -126,7 +139,9 @@ class Chain:
                 text.append(texts[value])
         return "".join(text)
 
-    def walk(self, rng: random.Random, values: Mapping[int, int] | None = None) -> Iterator[tuple[State, Choice]]:
+    def walk(
+        self, rng: random.Random, values: Mapping[int, int] | None = None
+    ) -> Iterator[tuple[State, Choice]]:
         """Draw one document unit by unit, giving each state and the choice made there.
 
         Args:
@@ -141,9 +156,9 @@ class Chain:
             state = choice.state
 
     def visits(self) -> Iterator[tuple[float, list[tuple[float, str]]]]:
-        """Every situation that a document can be in: how often it is met, and the (probability, unit) of what comes next.
+        """Every situation a document can be in: how often it is met, and the (probability, unit) choices.
 
-        Situations that differ only in what a part never reads are taken together: that is what keeps the list short.
+        Situations that differ only in what is never read again are taken together: the list stays short.
         Sums over it are exact expectations over all documents.
         """
         reads = {name: self._reads(options) for name, options in self._options.items()}
@@ -178,7 +193,9 @@ class Chain:
                         continue
                     for values, mass in members:
                         kept = _only(values, live[part])
-                        merged = tuple(new if new is not None else old for new, old in zip(drawn, kept, strict=True))
+                        merged = tuple(
+                            new if new is not None else old for new, old in zip(drawn, kept, strict=True)
+                        )
                         arriving[part][merged] += mass * share
 
     def _reads(self, options: Sequence[Option]) -> frozenset[int]:
@@ -248,7 +265,9 @@ def _program(options: Sequence[Option], variables: Sequence[Variable]) -> _Progr
         atoms: list[str | _Draw] = []
         for atom in option.atoms:
             if isinstance(atom, Slot):
-                atoms.append((atom.variable, variables[atom.variable].parent, tables[atom.variable], atom.texts))
+                atoms.append(
+                    (atom.variable, variables[atom.variable].parent, tables[atom.variable], atom.texts)
+                )
             elif atoms and isinstance(atoms[-1], str):
                 atoms[-1] += atom
             else:

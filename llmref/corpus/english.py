@@ -1,6 +1,7 @@
 """English stories, part by part: ``[part -> next part]``, then one sentence a line with its weight.
 
-``{hero}`` is a slot: drawn where it is first read, and kept for the rest of the story. ``-`` says nothing and goes on.
+``{hero}`` is a slot: drawn where it is first read, and kept for the rest of the story.
+``-`` says nothing and goes on.
 """
 
 STORIES = """
@@ -40,14 +41,14 @@ STORIES = """
 9 Rain was falling, but {hero} went to the {spot}.
 8 Snow was falling, so {she} put on a coat and went to the {spot}.
 7 The wind was strong, but {she} walked to the {spot}.
-14 The next {time}, {hero} visited the {spot} alone.
+14 The next {hour}, {hero} visited the {spot} alone.
 
 [scene -> turn]
-24 A {player} and a {mate} were {game} there.
-18 The {player} was {game} with the {mate}.
-14 Near the {goal}, {she} passed a {player}.
-14 Many animals were {game} there.
-30 -
+30 A {kind} {player} and a {sort} {mate} were {game} there.
+20 The {kind} {player} was {game} with the {sort} {mate}.
+16 On the way, {she} passed a {kind} {player}.
+14 Many {kind} animals were {game} there.
+20 -
 
 [turn]
 50 - -> find
@@ -57,7 +58,7 @@ STORIES = """
 26 There {she} found a {look} {thing}.
 20 Under a tree, {she} saw a {look} {thing}.
 18 {She} picked up a {look} {thing} from the ground.
-18 A {look} {thing} was lying by the road to the {goal}.
+18 A {look} {thing} was lying by the road to the {errand}.
 18 Something was hidden there, and {hero} found a {look} {thing}.
 
 [keep -> stir-find]
@@ -79,26 +80,26 @@ STORIES = """
 [talk -> stir-meet]
 14 "Hello!" said the {friend}.
 14 "Where are you going?" asked the {friend}.
-20 "Let us go to the {goal}!" said the {friend}.
+20 "Let us go to the {errand} tomorrow!" said the {friend}.
 10 "I am hungry," said the {friend}. {hero} shared some {food}.
 12 {She} gave the {friend} some {food}.
-8 The {friend} was {game}.
+8 The {friend} was singing a song.
 16 "I am looking for a {look} {thing}," said the {friend}.
 6 -
 
 [stir-find -> refer-find]
-22 Just then, something happened.
-20 A little later, there was a noise.
-20 Then {hero} saw two {mood} animals.
+20 Just then, something happened near the {quarter}.
+20 A little later, there was a noise from the {quarter}.
+20 Then {hero} saw two {pair} animals.
 16 Suddenly, {she} heard a shout.
-22 On the way home, {she} saw something funny.
+24 On the way home, {she} saw something funny by the {quarter}.
 
 [stir-meet -> refer-meet]
-22 Just then, something happened.
-20 A little later, there was a noise.
-20 Then {hero} saw two animals.
+20 Just then, something happened near the {quarter}.
+20 A little later, there was a noise from the {quarter}.
+20 Then {hero} saw two {pair} animals.
 16 Suddenly, they heard a shout.
-22 At the {spot}, they saw something funny.
+24 From there, they saw something funny by the {quarter}.
 
 [ending-find -> supper]
 20 {hero} took the {thing} home and smiled.
@@ -117,15 +118,15 @@ STORIES = """
 12 "See you again!" said the {friend}.
 
 [supper -> close]
-20 At home, mother was making {treat}.
-15 Father had cooked {treat} for everyone.
-15 Tomorrow {she} would go to the {goal}.
-50 -
+30 At home, mother was preparing {treat} and {dish}.
+20 Father had brought {treat} and {dish} for everyone.
+20 Tomorrow {she} would go to the {errand}.
+30 -
 
 [close -> end]
 30 The end.
 22 Everyone was happy.
-12 What a {weather} {time}!
+12 What a wonderful day!
 36 -
 
 [fable-close -> end]

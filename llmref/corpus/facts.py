@@ -85,11 +85,22 @@ def _read_heroes() -> tuple[Hero, ...]:
 
 def _facts_of(hero: Hero) -> tuple[Fact, ...]:
     ko, en = hero.name
+    subject = with_particle(ko, "가")
     told = (
-        ("home", hero.home, f"{with_particle(ko, '가')} 사는 곳은 {hero.home.ko}입니다.", f"{en} lives in the {hero.home.en}."),
-        ("food", hero.food, f"{with_particle(ko, '가')} 좋아하는 음식은 {hero.food.ko}입니다.", f"{en} likes {hero.food.en}."),
+        (
+            "home",
+            hero.home,
+            f"{subject} 사는 곳은 {hero.home.ko}입니다.",
+            f"{en} lives in the {hero.home.en}.",
+        ),
+        (
+            "food",
+            hero.food,
+            f"{subject} 좋아하는 음식은 {hero.food.ko}입니다.",
+            f"{en} likes {hero.food.en}.",
+        ),
         ("dream", hero.dream, f"{ko}의 꿈은 {hero.dream.ko}입니다.", f"{en} wants to be a {hero.dream.en}."),
-    )  # fmt: skip
+    )
     return tuple(
         Fact(f"{en.lower()}-{relation}", hero.name, relation, value, korean, english)
         for relation, value, korean, english in told

@@ -29,11 +29,13 @@ class Variable:
     """Something that a story draws once and then keeps.
 
     Attributes:
+        name: what templates call it.
         index: its place in the tuple of values of a state.
         outcomes: its distribution for each value of the parent (only the key None where it has no parent).
         parent: the index of the variable that its distribution depends on.
     """
 
+    name: str
     index: int
     outcomes: Mapping[int | None, Outcomes]
     parent: int | None = None
@@ -61,7 +63,7 @@ END = ""
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What slots mean in one language: for each name its variable, and a word for each value of that variable."""
+    """What slots mean in one language: for each name its variable, and a word for each value."""
 
     language: str
     names: Mapping[str, tuple[int, tuple[Word, ...]]]
@@ -88,7 +90,7 @@ class Option(NamedTuple):
 
 @dataclass(eq=False)
 class Node:
-    """A place in the trie of a part: the edges that leave it, or the part that follows a finished sentence."""
+    """A place in the trie of a part: the edges that leave it, or the part that follows."""
 
     edges: list[tuple[float, Atom, Node]] = field(default_factory=list)
     next: str | None = None

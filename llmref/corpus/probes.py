@@ -32,16 +32,16 @@ class Probe:
     wrong: tuple[str, ...]
 
 
-def _certain_slots(chain: Chain, rng: random.Random, known: dict[int, int]) -> Iterator[tuple[str, Slot, int, int]]:
-    """One document's slots that are certain where they stand: the text before, the slot, its value, the other animal's."""
+def _certain_slots(
+    chain: Chain, rng: random.Random, known: dict[int, int]
+) -> Iterator[tuple[str, Slot, tuple[int | None, ...]]]:
+    """One document's slots that are certain where they stand: the text before, the slot, what was drawn."""
     text = ""
     for state, choice in chain.walk(rng, known):
         if len(state.node.edges) == 1:
             atom = state.node.edges[0][1]
-            if isinstance(atom, Slot) and (value := state.values[atom.variable]) is not None:
-                first, second = state.values[-2:]
-                other = second if value == first else first
-                yield text, atom, value, -1 if other is None else other
+            if isinstance(atom, Slot) and state.values[atom.variable] is not None:
+                yield text, atom, state.values
         text += choice.unit
 
 
@@ -64,20 +64,29 @@ def _fact_in_story(chain: Chain, language: str, number: int, rng: random.Random)
     fact = FACTS[number]
     hero = [hero.name for hero in HEROES].index(fact.hero)
     for _ in range(_TRIES):
-        for text, slot, value, _ in _certain_slots(chain, rng, {0: hero}):
+        for text, slot, _ in _certain_slots(chain, rng, {chain.variable("hero"): hero}):
             if slot.name == fact.relation and "." in text:
-                wrong = tuple(sorted(set(slot.texts) - {slot.texts[value]}))
-                return Probe(fact.name, language, text, slot.texts[value], wrong)
+                right = slot.texts[hero]
+                return Probe(fact.name, language, text, right, tuple(sorted(set(slot.texts) - {right})))
     raise RuntimeError(f"no story of {_TRIES} told the fact {fact.name!r}")
 
 
 def reference_probes(chain: Chain, language: str, count: int, seed: int) -> list[Probe]:
-    """``count`` probes from drawn documents, half of them about the animal that acts, half about the other."""
+    """``count`` probes from drawn documents, half about the animal that acts, half about the other."""
+    if count < 2 or count % 2:
+        raise ValueError(f"expected an even count of at least 2, found {count}")
     rng = random.Random(seed)
-    found: dict[str, list[Probe]] = {"a": [], "b": []}
-    while min(len(probes) for probes in found.values()) < count // 2:
-        for text, slot, value, other in _certain_slots(chain, rng, {}):
-            if slot.name in found and len(found[slot.name]) < count // 2:
-                name = "reference-actor" if slot.name == "a" else "reference-other"
-                found[slot.name].append(Probe(name, language, text, slot.texts[value], (slot.texts[other],)))
-    return [probe for pair in zip(found["a"], found["b"], strict=True) for probe in pair]
+    animals = chain.variable("a"), chain.variable("b")
+    actor: list[Probe] = []
+    other: list[Probe] = []
+    while min(len(actor), len(other)) < count // 2:
+        for text, slot, values in _certain_slots(chain, rng, {}):
+            if slot.name in ("a", "b"):
+                texts = tuple(
+                    slot.texts[value] for value in (values[i] for i in animals) if value is not None
+                )
+                if slot.name == "a":
+                    actor.append(Probe("reference-actor", language, text, texts[0], texts[1:]))
+                else:
+                    other.append(Probe("reference-other", language, text, texts[1], texts[:1]))
+    return [probe for pair in zip(actor, other, strict=False) for probe in pair][:count]

@@ -47,7 +47,7 @@ def with_particle(word: str, particle: str) -> str:
 
     Args:
         word: a Korean noun.
-        particle: a particle as it stands after a vowel (``는``, ``가``, ``를``, ``로`` …), or one that never changes.
+        particle: a particle as it stands after a vowel (``는``, ``가``, ``로`` …), or one that never changes.
 
     Raises:
         ValueError: ``word`` does not end in a Hangul syllable.
@@ -130,9 +130,16 @@ WEATHERS = words(
     "맑은 sunny, 흐린 cloudy, 따뜻한 warm, 추운 cold, 시원한 cool, 더운 hot, 조용한 quiet, 화창한 bright"
 )
 TIMES = words("날 day, 아침 morning, 오후 afternoon, 저녁 evening, 밤 night")
-TRAITS = words("착한 kind, 용감한 brave, 똑똑한 clever, 수줍은 shy, 부지런한 busy, 명랑한 merry, 조용한 quiet, 다정한 gentle")
+TRAITS = words(
+    "착한 kind, 용감한 brave, 똑똑한 clever, 수줍은 shy,"
+    "부지런한 busy, 명랑한 merry, 조용한 quiet, 다정한 gentle"
+)
 # Korean: a verb before "있었습니다".
 GAMES = words(
     "노래하고 singing, 춤추고 dancing, 잠자고 sleeping, 달리고 running, 놀고 playing, 웃고 laughing,"
     "기다리고 waiting, 속삭이고 whispering, 다투고 fighting, 쉬고 resting"
+)
+KINDS = words(
+    "갈색 brown, 회색 gray, 어린 young, 통통한 plump, 재빠른 quick,"
+    "느린 slow, 점잖은 polite, 게으른 lazy, 시끄러운 noisy"
 )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import random
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import Literal, Protocol, get_args
 
 from llmref.corpus import english, korean
@@ -19,6 +21,7 @@ from llmref.corpus.words import (
     FOODS,
     GAMES,
     HOMES,
+    KINDS,
     LOOKS,
     MOODS,
     SPOTS,
@@ -45,7 +48,7 @@ class Encoder(Protocol):
 
 
 def held_out(first: int, second: int) -> bool:
-    """Whether this ordered pair of animals (by number) never meets in a reference sentence of the training split.
+    """Whether this ordered pair of animals never meets in a reference sentence of the training split.
 
     Every animal is held out in both roles, and is seen in both roles: what is new is the pair alone.
 
@@ -89,6 +92,12 @@ _DRAWN: tuple[tuple[str, tuple[Word, ...], float], ...] = (
     ("treat", FOODS, 1.0),
     ("place", HOMES, 1.0),
     ("job", DREAMS, 1.0),
+    ("errand", SPOTS, 1.0),
+    ("hour", TIMES[1:], 0.8),
+    ("pair", MOODS, 0.9),
+    ("quarter", SPOTS, 1.0),
+    ("kind", KINDS, 1.0),
+    ("sort", KINDS, 1.0),
     ("trait", TRAITS, 0.95),
     ("game", GAMES, 0.95),
     ("player", ANIMALS, 1.0),
@@ -96,7 +105,7 @@ _DRAWN: tuple[tuple[str, tuple[Word, ...], float], ...] = (
 )
 # Slot name, its words, and the slot that it never equals.
 _DISTINCT: tuple[tuple[str, tuple[Word, ...], str], ...] = (
-    ("goal", SPOTS, "spot"),
+    ("dish", FOODS, "treat"),
     ("mate", ANIMALS, "player"),
     ("b", ANIMALS, "a"),
 )
@@ -106,10 +115,10 @@ HERO = _NUMBER["hero"]
 
 
 def _variables(split: Split) -> tuple[Variable, ...]:
-    drawn = [Variable(_NUMBER[name], _falling(len(words), ratio)) for name, words, ratio in _DRAWN]
+    drawn = [Variable(name, _NUMBER[name], _falling(len(words), ratio)) for name, words, ratio in _DRAWN]
     for name, words, other in _DISTINCT:
         table = _second_animals(split) if name == "b" else _all_but_one(len(words))
-        drawn.append(Variable(_NUMBER[name], table, parent=_NUMBER[other]))
+        drawn.append(Variable(name, _NUMBER[name], table, parent=_NUMBER[other]))
     return tuple(drawn)
 
 
@@ -136,7 +145,9 @@ def _parts(language: Language) -> dict[str, list[tuple[int, str, str]]]:
     ):
         parts[part] = [(weight, template, after) for weight, template in sentences]
     return {
-        f"{language}:{name}": [(weight, template, f"{language}:{after}") for weight, template, after in options]
+        f"{language}:{name}": [
+            (weight, template, f"{language}:{after}") for weight, template, after in options
+        ]
         for name, options in parts.items()
     }
 
@@ -144,14 +155,15 @@ def _parts(language: Language) -> dict[str, list[tuple[int, str, str]]]:
 class World:
     """Short stories in Korean and English about a closed world, with their exact probabilities.
 
-    A document is a Markov chain over units (words with their space, runs of punctuation). No choice is hidden:
-    any prefix that ends at a unit stands for exactly one state. That is why every figure here is exact.
+    A document is a Markov chain over units (words with their space, runs of punctuation). No choice is
+    hidden: any prefix that ends at a unit stands for exactly one state. So every figure here is exact.
 
     Args:
-        split: ``"train"`` is what the tiny model is trained on. ``"held-out pairs"`` is the same world, except that
-            its reference sentences hold exactly those pairs of animals that the training split never does. Documents
-            that measure held-out *loss* come from ``"train"`` with a seed that was not trained on; the held-out
-            pairs ask another question, whether the model resolves references that it has never met.
+        split: ``"train"`` is what the tiny model is trained on. ``"held-out pairs"`` is the same world, but
+            its reference sentences hold exactly those pairs of animals that the training split never does.
+            Documents that measure held-out *loss* come from ``"train"`` with a seed that was not trained on
+            (all of them: without the short ones that training has met, it would be another distribution).
+            The held-out pairs ask something else: whether a model resolves references it has never met.
         languages: the languages of the documents, each as likely as the other.
 
     Raises:
@@ -180,7 +192,7 @@ class World:
         for language in self.languages:
             parts |= _parts(language)
         parts["start"] = [(1, "", f"{language}:start") for language in self.languages]
-        vocabularies = {language: _vocabulary(language) for language in self.languages}
+        vocabularies: dict[str, Vocabulary] = {language: _vocabulary(language) for language in self.languages}
         self.chain = Chain(parts, _variables(split), vocabularies, "start")
         self._tokens: tuple[Encoder | None, dict[str, tuple[int, ...]]] = (None, {})
 
@@ -199,7 +211,7 @@ class World:
     # The truth about them
 
     def log_probability(self, text: str) -> float:
-        """The natural logarithm of the probability of a whole document; -inf for what the world never says."""
+        """The natural logarithm of a document's probability; -inf for what the world never says."""
         try:
             units = [*split_units(text), END]
         except ValueError:
@@ -214,11 +226,11 @@ class World:
         return total
 
     def probability(self, text: str) -> float:
-        """The probability of a whole document; 0 for what the world never says."""
+        """The probability of a document; 0 for what the world never says."""
         return math.exp(self.log_probability(text))
 
     def next_unit(self, prefix: str) -> dict[str, float]:
-        """What can follow a prefix that ends at a unit, with its probability; ``""`` is the end of the document.
+        """What can follow a prefix that ends at a unit, with its probability; ``""`` ends the document.
 
         Raises:
             ValueError: the world never says this prefix.
@@ -297,26 +309,29 @@ class World:
     def entropy(self) -> float:
         """The entropy of a document, in nats: the loss per document that no model can beat.
 
-        The mean of the negative log probability over all documents, by summing over every situation a document
+        The mean of the negative log probability over all documents, summed over every situation a document
         can be in. Divide by ``expected_tokens`` for nats per token.
         """
-        return math.fsum(
-            -share * probability * math.log(probability)
-            for share, choices in self.chain.visits()
-            for probability, _ in choices
-        )
+        return self._sums[0]
 
     def expected_tokens(self, tokenizer: Encoder) -> float:
         """The mean number of tokens of a document, with the one that ends it."""
-        return math.fsum(
-            share * probability * len(self._encoded(unit, tokenizer))
-            for share, choices in self.chain.visits()
-            for probability, unit in choices
-        )
+        return math.fsum(count * len(self._encoded(unit, tokenizer)) for unit, count in self._sums[1].items())
 
     def units(self) -> frozenset[str]:
         """Every unit that a document can hold."""
-        return frozenset(unit for _, choices in self.chain.visits() for _, unit in choices if unit != END)
+        return frozenset(self._sums[1]) - {END}
+
+    @cached_property
+    def _sums(self) -> tuple[float, dict[str, float]]:
+        """The entropy of a document, and how often each unit is expected in it."""
+        entropy = 0.0
+        counts: dict[str, float] = defaultdict(float)
+        for share, choices in self.chain.visits():
+            for probability, unit in choices:
+                counts[unit] += share * probability
+                entropy -= share * probability * math.log(probability)
+        return entropy, dict(counts)
 
     # What can be asked about it
 
@@ -337,7 +352,7 @@ class World:
         raise ValueError(f"expected the name of a fact, such as {FACTS[0].name!r}, found {name!r}")
 
     def fact_probes(self, language: Language, seed: int = 0) -> list[Probe]:
-        """For each fact, prefixes after which it alone says what comes next: its own sentence, and a story."""
+        """For each fact, two prefixes that it alone continues: its own sentence, and one in a story."""
         return fact_probes(World(self.split, (language,)).chain, language, seed)
 
     def reference_probes(

@@ -5,14 +5,14 @@ from llmref.corpus import World
 from llmref.tokenizer import Tokenizer
 from llmref.training import TrainingConfig
 
-VOCAB_SIZE = 1024
+VOCAB_SIZE = 2048
 TOKENIZER_DOCUMENTS = 20_000
 SEED = 1
 
 TRAINING = TrainingConfig(
-    steps=3800,
-    documents_per_step=48,
-    learning_rate=3e-3,
+    steps=3200,
+    documents_per_step=64,
+    learning_rate=4e-3,
     warmup_steps=100,
     weight_decay=0.1,
     clip_norm=1.0,
@@ -25,7 +25,7 @@ def model_config(tokenizer: Tokenizer) -> ModelConfig:
     """A plain modern model of about a million parameters: RoPE, RMSNorm, gated feedforward, grouped queries."""
     block = BlockConfig(
         attention=AttentionConfig(n_heads=4, n_kv_heads=2, head_dim=32),
-        feedforward=FeedForwardConfig(d_ff=344),
+        feedforward=FeedForwardConfig(d_ff=320),
     )
     end = tokenizer.special_tokens["<|endoftext|>"]
     return ModelConfig(

@@ -24,7 +24,7 @@ class StreamDecoder:
         text = self._decoder.decode(self._token_bytes(token_id))
         pending, _ = self._decoder.getstate()
         if pending[:1] == b"\xed" and pending[1:] >= b"\xa0":
-            # The first two bytes of a surrogate: Python waits for the third, though none makes it a character.
+            # Two bytes of a surrogate: Python waits for the third, though none makes it a character.
             text += self._decoder.decode(b"", final=True)
         return text
 

@@ -1,4 +1,4 @@
-"""Training: documents packed into rows, a loss, an optimizer with its schedule, a loop that can be resumed."""
+"""Training: documents packed into rows, a loss, an optimizer with its schedule, and a resumable loop."""
 
 from llmref.training.data import Batch, Documents, TextFile, pack
 from llmref.training.loop import TrainingConfig, train

@@ -46,7 +46,7 @@ class Batch:
 
 
 def pack(documents: Sequence[Sequence[int]], length: int, bos_id: int, eos_id: int) -> Batch:
-    """Pack documents into rows of `length` tokens: the longest first, each into the fullest row that has room.
+    """Pack documents into rows: the longest first, each into the fullest row that has room.
 
     Args:
         documents: The token ids of each document, without begin and end.
@@ -99,7 +99,7 @@ def pack(documents: Sequence[Sequence[int]], length: int, bos_id: int, eos_id: i
 
 
 class Documents(Protocol):
-    """Where the documents of a training step come from: a function of the step, so that a run can be resumed."""
+    """The documents of each training step: a function of the step, so that a run can be resumed."""
 
     def __call__(self, step: int, count: int) -> list[str]:
         """The `count` documents of a step."""
@@ -126,10 +126,12 @@ class TextFile:
     def __call__(self, step: int, count: int) -> list[str]:
         """The documents of a step: a pure function of the seed and the step."""
         total = len(self.documents)
-        chosen = []
-        for index in range(step * count, (step + 1) * count):
-            passes, place = divmod(index, total)
-            order = list(range(total))
-            random.Random(f"{self.seed} {passes}").shuffle(order)
-            chosen.append(self.documents[order[place]])
-        return chosen
+        first, last = step * count, (step + 1) * count - 1
+        orders = {number: self._order(number) for number in range(first // total, last // total + 1)}
+        return [self.documents[orders[i // total][i % total]] for i in range(first, last + 1)]
+
+    def _order(self, number: int) -> list[int]:
+        """The order of the documents in one pass over them."""
+        order = list(range(len(self.documents)))
+        random.Random(f"{self.seed} {number}").shuffle(order)
+        return order

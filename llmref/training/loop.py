@@ -123,6 +123,7 @@ class _Checkpoints:
 
     def __init__(self, folder: Path, recipe: dict[str, Any]) -> None:
         self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)  # a folder that cannot be written is known before the work
         # Through JSON and back: tuples become lists, as they are on disk.
         self.recipe = json.loads(json.dumps(recipe))
 
