@@ -1,0 +1,223 @@
+"""Every page of the built site, in both languages, in a real Chromium."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from built_site import LANGUAGES, NOT_BUILT, page_names
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response
+
+# The front door sends its reader on at once, and has tests of its own; a server shows 404.html at any path.
+PAGES = [name for name in page_names() if name.split("/")[-1] != "404.html" and name != "index.html"]
+SCHEMES = {"light": "default", "dark": "slate"}
+NARROW = {"width": 390, "height": 844}
+
+SCROLL = """async () => {
+    for (let y = 0; y < document.documentElement.scrollHeight; y += innerHeight) {
+        scrollTo(0, y);
+        await new Promise((done) => requestAnimationFrame(done));
+    }
+    scrollTo(0, 0);
+    await document.fonts.ready;
+}"""
+
+WIDER = """() => [...document.querySelectorAll("body *")]
+    .filter((element) => element.getBoundingClientRect().right > innerWidth + 1)
+    .map((element) => element.tagName.toLowerCase() + (element.id ? "#" + element.id : "")
+        + [...element.classList].map((name) => "." + name).join(""))
+    .slice(0, 8)"""
+
+
+@pytest.fixture
+def open_page(browser: Browser, site_url: str) -> Iterator[Callable[..., Page]]:
+    """Opens a page of the site in a context of its own: `open_page("ko/index.html", locale="ko-KR")`.
+
+    The context is closed after the test.
+    """
+    contexts = []
+
+    def start(name: str, *, watch: Callable[[Page], None] | None = None, **options: object) -> Page:
+        assert name != NOT_BUILT, NOT_BUILT
+        context = browser.new_context(**options)
+        contexts.append(context)
+        page = context.new_page()
+        if watch:
+            watch(page)
+        response = page.goto(f"{site_url}/{name}", wait_until="load")
+        assert response, name
+        assert response.ok, f"{name}: {response.status}"
+        return page
+
+    yield start
+    for context in contexts:
+        context.close()
+
+
+class Watch:
+    """What a page asks for and complains about, from before it is opened."""
+
+    def __init__(self, page: Page) -> None:
+        self.asked: list[str] = []
+        self.wrong: list[str] = []
+        page.on("request", self.request)
+        page.on("response", self.response)
+        page.on("console", self.console)
+        page.on("pageerror", lambda error: self.wrong.append(f"throws {error}"))
+        page.on("websocket", lambda socket: self.wrong.append(f"opens a socket to {socket.url}"))
+
+    def request(self, one: Request) -> None:
+        """Notes a request, which may go to the site alone."""
+        self.asked.append(one.url)
+        parts = urlsplit(one.url)
+        if parts.scheme not in ("data", "blob") and parts.hostname != "127.0.0.1":
+            self.wrong.append(f"asks another host: {one.url}")
+
+    def response(self, one: Response) -> None:
+        """Notes an answer, which may be no error."""
+        if one.status >= 400:
+            self.wrong.append(f"gets {one.status} for {one.url}")
+
+    def console(self, message: ConsoleMessage) -> None:
+        """Notes an error in the console."""
+        if message.type == "error":
+            self.wrong.append(f"writes to the console: {message.text}")
+
+
+def unread_formulas(page: Page) -> list[str]:
+    """Waits until the formulas are set, and gives those that KaTeX cannot read."""
+    page.wait_for_function(
+        "document.querySelectorAll('.arithmatex .katex, .arithmatex .katex-error').length"
+        " >= document.querySelectorAll('.arithmatex').length"
+    )
+    broken = page.locator(".katex-error").all()
+    return [f"has a formula that KaTeX cannot read: {each.get_attribute('title')}" for each in broken]
+
+
+def axe(page: Page, scheme: Literal["light", "dark"]) -> list[str]:
+    """What axe finds in the page, as shown to a reader who prefers this scheme."""
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    shown = page.evaluate("document.body.dataset.mdColorScheme")
+    if shown not in (SCHEMES[scheme], None):
+        return [f"is shown in {shown!r} to who prefers {scheme}"]
+    return [
+        f"axe, {scheme}: {violation['id']}: {violation['help']}: "
+        + ", ".join(" ".join(map(str, node["target"])) for node in violation["nodes"][:5])
+        for violation in Axe().run(page).response["violations"]
+    ]
+
+
+def sideways(page: Page) -> list[str]:
+    """What makes the page scroll sideways on a phone."""
+    page.set_viewport_size(NARROW)
+    width = page.evaluate("Math.max(document.documentElement.scrollWidth, document.body.scrollWidth)")
+    page.evaluate("scrollTo(400, 0)")
+    if (width, page.evaluate("scrollX")) == (NARROW["width"], 0):
+        return []
+    return [f"is {width} px wide on a screen of {NARROW['width']}: {', '.join(page.evaluate(WIDER))}"]
+
+
+def strayed(page: Page, name: str, site_url: str) -> list[str]:
+    """Where the language switch leads, if not to the same page in the other language."""
+    language, _, path = name.partition("/")
+    if language not in LANGUAGES:
+        return []
+    other = next(candidate for candidate in LANGUAGES if candidate != language)
+    addresses = page.eval_on_selector_all(
+        f"a[hreflang={other}]", "links => links.map((link) => link.href.split('#')[0])"
+    )
+    if page.evaluate("document.documentElement.lang") != language:
+        return [f"does not say that it is in {language!r}"]
+    return [] if set(addresses) == {f"{site_url}/{other}/{path}"} else [f"switches language to {addresses}"]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_holds(
+    name: str, open_page: Callable[..., Page], site_url: str, count: Callable[..., None]
+) -> None:
+    """One page, opened once: quiet, its formulas set, its switch right, axe content, and narrow enough."""
+    watches: list[Watch] = []
+    page = open_page(name, watch=lambda page: watches.append(Watch(page)))
+    page.evaluate(SCROLL)
+    page.wait_for_load_state("networkidle")
+    wrong = [
+        *unread_formulas(page),
+        *strayed(page, name, site_url),
+        *axe(page, "light"),
+        *axe(page, "dark"),
+        *sideways(page),
+        *dict.fromkeys(watches[0].wrong),
+    ]
+    assert not wrong, f"{name}:\n" + "\n".join(wrong)
+    count("pages opened in Chromium: no console error, and no request to another host")
+    count("requests of these pages, all to the site itself", len(watches[0].asked))
+    count("axe runs that find nothing, light and dark", 2)
+    count("pages that do not scroll sideways at 390 px")
+    count("pages whose language switch stays on the page", int(name.split("/")[0] in LANGUAGES))
+    count("formulas set", page.locator(".arithmatex").count())
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_language_switch_works_by_keyboard(
+    language: str, open_page: Callable[..., Page], site_url: str
+) -> None:
+    """The switch is reached and followed without a mouse, and without scripts."""
+    other = next(candidate for candidate in LANGUAGES if candidate != language)
+    page = open_page(f"{language}/kv-cache.html", java_script_enabled=False)
+    page.locator(f"a[hreflang={other}]:visible").first.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{site_url}/{other}/kv-cache.html")
+
+
+@pytest.mark.parametrize(("locale", "language"), [("ko-KR", "ko"), ("en-GB", "en"), ("fr-FR", "en")])
+def test_the_front_door_sends_a_reader_to_their_language(
+    locale: str, language: str, open_page: Callable[..., Page], site_url: str
+) -> None:
+    page = open_page("index.html", locale=locale)
+    page.wait_for_url(f"{site_url}/{language}/index.html")
+
+
+def test_the_front_door_works_without_scripts(open_page: Callable[..., Page], site_url: str) -> None:
+    for language in LANGUAGES:
+        page = open_page("index.html", java_script_enabled=False)
+        page.locator(f"a[hreflang={language}]").first.click()
+        page.wait_for_url(f"{site_url}/{language}/index.html")
+
+
+def queries() -> list[tuple[str, str, str]]:
+    """What readers look for, and the page that should come first."""
+    with (Path(__file__).parent / "queries.csv").open(encoding="utf-8", newline="") as file:
+        return [(row["language"], row["query"], row["page"]) for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_search_finds_the_right_page_first(
+    language: str, open_page: Callable[..., Page], count: Callable[..., None]
+) -> None:
+    page = open_page(f"{language}/index.html")
+    page.locator("label[for=__search]:visible").first.click()
+    box = page.locator("input.md-search__input")
+    wrong = []
+    asked = [(query, expected) for where, query, expected in queries() if where == language]
+    for query, expected in asked:
+        box.fill(query)
+        box.dispatch_event("keyup")
+        first = page.locator(".md-search-result__item a").first
+        try:
+            first.wait_for(state="attached", timeout=20_000)
+            page.wait_for_timeout(250)  # the worker answers, and the list is drawn again
+            found = urlsplit(first.get_attribute("href") or "").path.split("/")[-1].removesuffix(".html")
+        except Exception as error:  # noqa: BLE001 - no answer is one wrong answer, and the list goes on
+            found = f"nothing ({type(error).__name__})"
+        if found != expected:
+            wrong.append(f"{query!r} finds {found}, not {expected}")
+        box.fill("")
+        box.dispatch_event("keyup")
+        page.wait_for_function("!document.querySelector('.md-search-result__item a')")
+    assert not wrong, f"{language}: " + "; ".join(wrong)
+    count("queries that find the right page first", len(asked))

@@ -1,0 +1,172 @@
+"""Runs the code blocks of one page in order, as a reader would; started with the reader's Python.
+
+    python reader.py job.json
+
+The job: {"blocks": [{"kind", "text", "number", …}], "installs": [distribution, …]}. The blocks share one
+namespace and the current folder. The last line printed is a JSON object that says what failed, if anything.
+Needs the standard library alone, so that nothing but the wheel and what it asks for has to be there.
+"""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import importlib
+import importlib.metadata
+import inspect
+import json
+import linecache
+import os
+import re
+import subprocess
+import sys
+import textwrap
+import traceback
+from pathlib import Path
+from typing import Any
+
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+def distribution_names(start: list[str]) -> set[str]:
+    """The distributions that come with these: what they ask for without extras, and so on."""
+    done: set[str] = set()
+    todo = list(start)
+    while todo:
+        name = re.sub(r"[-_.]+", "-", todo.pop()).lower()
+        if name in done:
+            continue
+        try:
+            requirements = importlib.metadata.requires(name) or []
+        except importlib.metadata.PackageNotFoundError:
+            continue  # asked for on another platform only
+        done.add(name)
+        todo += [re.split(r"[^\w.-]", line)[0] for line in requirements if "extra ==" not in line]
+    return done
+
+
+def importable(installs: list[str]) -> set[str]:
+    """The modules that a reader has: the standard library, the wheel's, and what the page installs."""
+    have = distribution_names(["llmref", *installs])
+    modules = {
+        module
+        for module, owners in importlib.metadata.packages_distributions().items()
+        if any(re.sub(r"[-_.]+", "-", owner).lower() in have for owner in owners)
+    }
+    return modules | set(sys.stdlib_module_names) | {"__future__"}
+
+
+def imported(text: str) -> set[str]:
+    """The top-level modules that a piece of Python imports."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            found |= {name.name.split(".")[0] for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+def without_docstring(text: str) -> str:
+    """The source of a class or a function without its own docstring, in a form that can be compared."""
+    tree = ast.parse(text)
+    node: Any = tree.body[0] if len(tree.body) == 1 and hasattr(tree.body[0], "body") else tree
+    if ast.get_docstring(node) is not None:
+        node.body = node.body[1:]
+    return ast.dump(tree)
+
+
+def resolve(path: str) -> tuple[Any, Any]:
+    """The object at a dotted path, and the last module on the way to it."""
+    parts = path.split(".")
+    for end in range(len(parts), 0, -1):
+        try:
+            module = found = importlib.import_module(".".join(parts[:end]))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[end:]:
+            found = inspect.getattr_static(found, part)
+        return found, module
+    raise ImportError(f"there is no module on the path {path!r}")
+
+
+def is_the_source(block: dict[str, Any]) -> bool:
+    """Whether the block shows the source of the object that it names, as the wheel has it."""
+    found, module = resolve(block["source"])
+    found = found.fget if isinstance(found, property) else getattr(found, "__func__", found)
+    shown = textwrap.dedent(block["text"]).strip()
+    try:
+        source = textwrap.dedent(inspect.getsource(found)).strip()
+    except TypeError:  # a constant: its module has these lines
+        return shown in inspect.getsource(module)
+    if block["keeps_docstring"]:
+        return source == shown
+    return without_docstring(source) == without_docstring(shown)
+
+
+def run_session(text: str, namespace: dict[str, Any], name: str) -> None:
+    """Runs a session at the prompt, and compares its output."""
+    test = doctest.DocTestParser().get_doctest(textwrap.dedent(text), namespace, name, name, 0)
+    test.globs = namespace
+    said: list[str] = []
+    result = doctest.DocTestRunner(optionflags=FLAGS, verbose=False).run(
+        test, out=said.append, clear_globs=False
+    )
+    if result.failed:
+        raise AssertionError("".join(said))
+
+
+def run_shell(text: str) -> None:
+    """Runs the lines of a shell block; those that install were done beforehand."""
+    lines = [line.removeprefix("$ ") for line in text.splitlines()]
+    script = "\n".join(line for line in lines if not re.match(r"\s*(python\S* -m )?pip install\b", line))
+    if script.strip():
+        done = subprocess.run(
+            ["sh", "-ec", script], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise AssertionError(f"exit code {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+
+
+def run(block: dict[str, Any], namespace: dict[str, Any], allowed: set[str]) -> None:
+    """Runs or compares one block.
+
+    Raises:
+        AssertionError: if it does not hold; and whatever the block itself raises.
+    """
+    name, text = f"<block {block['number']}>", block["text"]
+    if block["kind"] == "source":
+        assert is_the_source(block), f"it differs from {block['source']} in the wheel"
+    elif block["kind"] == "shell":
+        run_shell(text)
+    elif block["kind"] == "session":
+        if block["module"]:
+            namespace.update(vars(importlib.import_module(block["module"])))
+        run_session(text, namespace, name)
+    else:
+        text = textwrap.dedent(text)
+        missing = imported(text) - allowed
+        assert not missing, f"it imports {', '.join(sorted(missing))}, which the page does not say to install"
+        linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
+        exec(compile(text, name, "exec"), namespace)
+
+
+def main() -> None:
+    """Runs the job that the command line names."""
+    job = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    allowed = importable(job["installs"])
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    failure = ""
+    for block in job["blocks"]:
+        try:
+            run(block, namespace, allowed)
+        except BaseException:
+            failure = f"block {block['number']}:\n{block['text']}\n{traceback.format_exc()}"
+            break
+    sys.stdout.flush()
+    print("\n" + json.dumps({"failure": failure}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,234 @@
+"""Attention: the two steps, the heads, and every backend held to the naive twin."""
+
+import math
+from collections.abc import Callable
+from itertools import product
+
+import pytest
+import torch
+from helpers import CONTEXT_LENGTH, chunks, fresh_model, left_padded, random_ids, small_config
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from llmref.attention import attend, attention_weights, combine, dot_product_attention, relevance_scores
+from llmref.attention.backends import BACKENDS
+from llmref.attention.heads import MultiHeadAttention
+from llmref.attention.masks import Mask, causal, documents, window
+from llmref.cache import Cache, GrowingCache, StaticCache
+from llmref.config import AttentionConfig, ModelConfig
+from llmref.model import Transformer
+
+FUSED = sorted(set(BACKENDS) - {"naive"})
+HEADS = [(4, 4), (4, 2), (4, 1)]
+
+
+def vectors(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def in_loops(query: Tensor, key: Tensor, value: Tensor, allowed: Tensor) -> Tensor:
+    """Attention one number at a time: the formula and nothing else."""
+    batch, heads, queries, head_dim = query.shape
+    result = torch.zeros(batch, heads, queries, head_dim, dtype=query.dtype)
+    for b, h, q in product(range(batch), range(heads), range(queries)):
+        seen = [k for k in range(key.shape[2]) if allowed[b, q, k]]
+        powers = [math.exp(float(query[b, h, q] @ key[b, h, k]) / head_dim**0.5) for k in seen]
+        for k, power in zip(seen, powers, strict=True):
+            result[b, h, q] += power / sum(powers) * value[b, h, k]
+    return result
+
+
+@pytest.mark.parametrize("backend", sorted(BACKENDS))
+def test_every_backend_is_the_formula(backend: str) -> None:
+    query, key, value = vectors(2, 3, 4, 6), vectors(2, 3, 7, 6, seed=1), vectors(2, 3, 7, 6, seed=2)
+    allowed = torch.rand(2, 4, 7, generator=torch.Generator().manual_seed(3)) < 0.5
+    allowed[0, 1] = False  # padding: a query that looks at nothing
+    found = attend(query, key, value, allowed, backend)  # type: ignore[arg-type]
+    torch.testing.assert_close(found, in_loops(query, key, value, allowed), rtol=1e-12, atol=1e-12)
+    assert found[0, :, 1].abs().max() == 0
+
+
+def test_the_two_steps_are_the_whole() -> None:
+    query, key, value = vectors(3, 2, 3, 5, 8).unbind()
+    allowed = torch.ones(2, 5, 5, dtype=torch.bool).tril()
+    scores = relevance_scores(query, key)
+    torch.testing.assert_close(scores, torch.einsum("bhqd,bhkd->bhqk", query, key) / math.sqrt(8))
+    weights = attention_weights(scores, allowed)
+    torch.testing.assert_close(weights.sum(dim=-1), torch.ones(2, 3, 5, dtype=torch.float64))
+    assert weights[:, :, 1, 2:].abs().max() == 0
+    assert torch.equal(combine(weights, value), dot_product_attention(query, key, value, allowed))
+
+
+def test_scores_keep_their_size_whatever_the_heads_size() -> None:
+    for head_dim in (4, 64, 1024):
+        scores = relevance_scores(vectors(1, 1, 200, head_dim), vectors(1, 1, 200, head_dim, seed=1))
+        assert scores.std().item() == pytest.approx(1.0, abs=0.1)
+
+
+def test_an_unknown_backend_is_named() -> None:
+    x = vectors(1, 1, 1, 2)
+    allowed = torch.ones(1, 1, 1, dtype=torch.bool)
+    with pytest.raises((ValueError, TypeError), match="backend"):
+        attend(x, x, x, allowed, "fast")  # type: ignore[arg-type]
+    with (
+        pytest.raises((ValueError, TypeError), match="backend"),
+        fresh_model().attention_backend("fast"),  # type: ignore[arg-type]
+    ):
+        pass
+
+
+# One module for multi-head, grouped-query and multi-query attention
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_multi_head_attention_is_pytorchs(bias: bool) -> None:
+    torch.manual_seed(0)
+    layer = MultiHeadAttention(AttentionConfig(4, 4, 5, bias=bias, rope=None), d_model=20).double()
+    twin = nn.MultiheadAttention(20, 4, bias=bias, batch_first=True, dtype=torch.float64)
+    parts = (layer.query, layer.key, layer.value)
+    with torch.no_grad():
+        twin.in_proj_weight.copy_(torch.cat([part.weight for part in parts]))
+        twin.out_proj.weight.copy_(layer.output.weight)
+        if bias:
+            twin.in_proj_bias.copy_(torch.cat([part.bias for part in parts]))
+            twin.out_proj.bias.copy_(layer.output.bias)
+    x, allowed = vectors(2, 7, 20), torch.ones(7, 7, dtype=torch.bool).tril()
+    expected, _ = twin(x, x, x, attn_mask=~allowed, need_weights=False)
+    positions = torch.arange(7).expand(2, 7)
+    torch.testing.assert_close(layer(x, positions, allowed.expand(2, 7, 7)), expected)
+
+
+@pytest.mark.parametrize(("n_heads", "n_kv_heads"), [(6, 3), (6, 2), (6, 1)])
+def test_shared_heads_are_multi_head_attention_with_equal_keys_and_values(
+    n_heads: int, n_kv_heads: int
+) -> None:
+    torch.manual_seed(0)
+    shared = MultiHeadAttention(AttentionConfig(n_heads, n_kv_heads, 4), d_model=10).double()
+    full = MultiHeadAttention(AttentionConfig(n_heads, n_heads, 4), d_model=10).double()
+    weights = shared.state_dict()
+    for name in ("key.weight", "value.weight"):
+        blocks = weights[name].unflatten(0, (n_kv_heads, 4))
+        weights[name] = torch.cat([blocks[head // (n_heads // n_kv_heads)] for head in range(n_heads)])
+    full.load_state_dict(weights)
+    x, positions = vectors(1, 7, 10), torch.arange(7)[None]
+    allowed = causal().dense(positions, positions)
+    torch.testing.assert_close(shared(x, positions, allowed), full(x, positions, allowed))
+    assert shared.key.weight.shape == (n_kv_heads * 4, 10)
+
+
+# Twins: masks × head sharing × windows × caches × ragged batches × backends, in float64
+
+
+def packed(total: int) -> tuple[Tensor, Tensor]:
+    """The documents of two rows and the positions in them."""
+    sizes = [[5, total - 5], [3, 4, total - 7]]
+    numbers = [[n for n, size in enumerate(row) for _ in range(size)] for row in sizes]
+    places = [[place for size in row for place in range(size)] for row in sizes]
+    return torch.tensor(numbers), torch.tensor(places)
+
+
+def run(
+    model: Transformer, backend: str, ids: Tensor, positions: Tensor, mask: Mask | None, cache: Cache | None
+) -> tuple[Tensor, list[Tensor]]:
+    """Logits at the real tokens, and the gradients of every parameter."""
+    model.zero_grad()
+    with model.attention_backend(backend):  # type: ignore[arg-type]
+        logits = model(ids, positions, cache, mask)
+    assert logits.isfinite().all()
+    logits = logits[positions >= 0]
+    (
+        logits * torch.linspace(-1, 1, logits.numel(), dtype=logits.dtype).reshape(logits.shape)
+    ).sum().backward()
+    return logits.detach(), [parameter.grad.clone() for parameter in model.parameters()]  # type: ignore[union-attr]
+
+
+CASES = ["whole", "ragged", "packed"]
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("size", [None, 1, 4])
+@pytest.mark.parametrize(("n_heads", "n_kv_heads"), HEADS)
+@pytest.mark.parametrize("backend", FUSED)
+def test_a_backend_is_its_naive_twin(
+    backend: str, n_heads: int, n_kv_heads: int, size: int | None, case: str
+) -> None:
+    config = small_config(n_heads=n_heads, n_kv_heads=n_kv_heads, window=size)
+    model = fresh_model(config, dtype=torch.float64)
+    ids, mask = random_ids(2, 11), None
+    positions = torch.arange(11).expand(2, 11)
+    if case == "ragged":
+        ids, positions = left_padded([random_ids(11).tolist(), random_ids(4, seed=1).tolist()])
+    if case == "packed":
+        numbers, positions = packed(11)
+        mask = causal() & documents(numbers)
+    for cache in (lambda: None, GrowingCache, lambda: StaticCache(config, 11, 2, dtype=torch.float64)):
+        naive, naive_gradients = run(model, "naive", ids, positions, mask, cache())
+        fused, fused_gradients = run(model, backend, ids, positions, mask, cache())
+        torch.testing.assert_close(fused, naive, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(fused_gradients, naive_gradients, rtol=1e-9, atol=1e-9)
+
+
+def makers(config: ModelConfig, batch: int) -> dict[str, Callable[[], Cache]]:
+    return {
+        "growing": GrowingCache,
+        "static": lambda: StaticCache(config, CONTEXT_LENGTH, batch, dtype=torch.float64),
+    }
+
+
+@pytest.mark.parametrize("backend", sorted(BACKENDS))
+@given(
+    heads=st.sampled_from(HEADS),
+    size=st.sampled_from([None, 1, 3, 7]),
+    kind=st.sampled_from(["growing", "static"]),
+    case=st.sampled_from(CASES),
+    split=chunks(11),
+)
+def test_a_backend_with_a_cache_in_chunks_is_the_naive_whole_pass(
+    backend: str, heads: tuple[int, int], size: int | None, kind: str, case: str, split: list[int]
+) -> None:
+    config = small_config(n_heads=heads[0], n_kv_heads=heads[1], window=size)
+    model = fresh_model(config, dtype=torch.float64)
+    ids, positions = random_ids(2, 11), torch.arange(11).expand(2, 11)
+    numbers = torch.zeros(2, 11, dtype=torch.long)
+    if case == "ragged":
+        ids, positions = left_padded([random_ids(11).tolist(), random_ids(4, seed=1).tolist()])
+    if case == "packed":
+        numbers, positions = packed(11)
+    with torch.no_grad(), model.attention_backend("naive"):
+        whole = model(ids, positions, mask=causal() & documents(numbers))
+    cache = makers(config, 2)[kind]()
+    parts, start = [], 0
+    with torch.no_grad(), model.attention_backend(backend):  # type: ignore[arg-type]
+        for tokens in split:
+            place = slice(start, start + tokens)
+            start += tokens
+            stored = numbers[:, :start]
+            if kind == "static":
+                stored = nn.functional.pad(numbers, (0, CONTEXT_LENGTH - 11))
+            mask = causal() & documents(stored, query_ids=numbers[:, place])
+            parts.append(model(ids[:, place], positions[:, place], cache, mask))
+    real = positions >= 0
+    torch.testing.assert_close(torch.cat(parts, dim=1)[real], whole[real], rtol=1e-9, atol=1e-9)
+
+
+def test_a_window_of_one_sees_itself_alone_and_a_wide_one_sees_all() -> None:
+    ids = random_ids(1, 9)
+    positions = torch.arange(9)[None]
+    narrow = fresh_model(small_config(window=1))
+    with torch.no_grad():
+        alone = torch.cat([narrow(ids[:, i : i + 1], positions[:, i : i + 1]) for i in range(9)], dim=1)
+        torch.testing.assert_close(narrow(ids, positions), alone)
+        everything = fresh_model(small_config(window=None))(ids, positions)
+        torch.testing.assert_close(fresh_model(small_config(window=9))(ids, positions), everything)
+        assert not torch.allclose(fresh_model(small_config(window=8))(ids, positions), everything)
+
+
+def test_a_mask_given_to_the_model_joins_the_blocks_own_window() -> None:
+    ids, positions = random_ids(1, 9), torch.arange(9)[None]
+    with torch.no_grad():
+        by_config = fresh_model(small_config(window=3))(ids, positions)
+        by_mask = fresh_model(small_config())(ids, positions, mask=causal() & window(3))
+        narrower = fresh_model(small_config(window=5))(ids, positions, mask=causal() & window(3))
+    torch.testing.assert_close(by_config, by_mask)
+    torch.testing.assert_close(by_config, narrower)

@@ -1,0 +1,132 @@
+"""The mask algebra: each mask against words, the combinations against sets."""
+
+from itertools import product
+
+import pytest
+import torch
+from helpers import naive_allowed
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from llmref.attention.masks import Mask, causal, documents, window
+
+Pairs = set[tuple[int, int, int]]
+
+positions_strategy = st.lists(
+    st.lists(st.integers(-1, 12), min_size=6, max_size=6), min_size=1, max_size=3
+).map(torch.tensor)
+document_ids = st.lists(st.integers(0, 2), min_size=6, max_size=6)
+
+
+def pairs(mask: Mask, positions: Tensor, queries: int) -> Pairs:
+    """The allowed pairs as a set of (row, query, key); the queries are the last of the keys."""
+    dense = mask.dense(positions[:, 6 - queries :], positions)
+    assert dense.shape == (len(positions), queries, 6)
+    return {tuple(place) for place in dense.nonzero().tolist()}
+
+
+def basic_masks() -> st.SearchStrategy[Mask]:
+    # Documents for one row serve every row of the batch.
+    by_documents = document_ids.map(lambda ids: documents(torch.tensor([ids])))
+    return st.just(causal()) | st.integers(1, 8).map(window) | by_documents
+
+
+masks = st.recursive(
+    basic_masks(),
+    lambda inner: (
+        st.tuples(inner, inner).map(lambda two: two[0] & two[1])
+        | st.tuples(inner, inner).map(lambda two: two[0] | two[1])
+        | inner.map(lambda mask: ~mask)
+    ),
+    max_leaves=5,
+)
+
+
+@given(masks, masks, positions_strategy, st.integers(1, 6))
+def test_masks_combine_as_sets(one: Mask, other: Mask, positions: Tensor, queries: int) -> None:
+    real = {
+        (row, query, key)
+        for row, query, key in product(range(len(positions)), range(queries), range(6))
+        if positions[row, key] >= 0
+    }
+    first, second = (pairs(mask, positions, queries) for mask in (one, other))
+    assert pairs(one & other, positions, queries) == first & second
+    assert pairs(one | other, positions, queries) == first | second
+    assert pairs(~one, positions, queries) == real - first
+    assert pairs(~(one & other), positions, queries) == pairs(~one | ~other, positions, queries)
+    assert pairs(~~one, positions, queries) == first
+
+
+@given(masks, positions_strategy, st.integers(1, 6))
+def test_nobody_sees_padding(mask: Mask, positions: Tensor, queries: int) -> None:
+    assert all(positions[row, key] >= 0 for row, _, key in pairs(mask, positions, queries))
+
+
+@given(st.none() | st.integers(1, 8), positions_strategy, st.integers(1, 6))
+def test_causal_and_window_are_what_their_words_say(
+    size: int | None, positions: Tensor, queries: int
+) -> None:
+    mask = causal() if size is None else causal() & window(size)
+    allowed = pairs(mask, positions, queries)
+    for row, query, key in product(range(len(positions)), range(queries), range(6)):
+        words = naive_allowed(int(positions[row, 6 - queries + query]), int(positions[row, key]), size)
+        assert ((row, query, key) in allowed) == words
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 30])
+def test_a_window_counts_the_token_itself(size: int) -> None:
+    positions = torch.arange(12)[None]
+    for mask in (window(size), causal() & window(size)):
+        assert mask.dense(positions, positions).sum(dim=-1).tolist() == [
+            [min(size, position + 1) for position in range(12)]
+        ]
+    assert torch.equal(window(1).dense(positions, positions)[0], torch.eye(12, dtype=torch.bool))
+
+
+def test_queries_align_with_the_last_keys() -> None:
+    positions = torch.arange(5)[None]
+    whole = causal().dense(positions, positions)
+    for queries in range(1, 6):
+        last = causal().dense(positions[:, -queries:], positions)
+        assert torch.equal(last, whole[:, -queries:])
+        assert last[0, -1].all()
+
+
+@given(document_ids, st.integers(1, 6))
+def test_documents_is_equality_of_their_numbers(ids: list[int], queries: int) -> None:
+    positions = torch.arange(6)[None]
+    allowed = pairs(documents(torch.tensor([ids])), positions, queries)
+    assert allowed == {
+        (0, query, key)
+        for query, key in product(range(queries), range(6))
+        if ids[6 - queries + query] == ids[key]
+    }
+
+
+def test_documents_with_empty_slots_behind_the_queries() -> None:
+    keys = torch.tensor([[0, 1, 0, 1, -1, -1]])  # a static cache of six slots, four of them filled
+    queries = keys[:, 3:4]
+    ids = torch.tensor([[0, 0, 1, 1, 0, 0]])
+    with pytest.raises(ValueError, match="needs query_ids where the queries are not the last of the keys"):
+        documents(ids).dense(queries, keys)
+    mask = causal() & documents(ids, query_ids=torch.tensor([[1]]))
+    assert mask.dense(queries, keys).tolist() == [[[False, False, True, True, False, False]]]
+
+
+def test_errors_say_what_was_found() -> None:
+    positions = torch.arange(4)[None]
+    with pytest.raises(ValueError, match="size must be at least 1, found -3"):
+        window(-3)
+    with pytest.raises(ValueError, match="a document for each of the 4 keys, found 3"):
+        documents(torch.zeros(1, 3, dtype=torch.long)).dense(positions, positions)
+    with pytest.raises(ValueError, match="a document for each of the 4 queries, found 2"):
+        ids = torch.zeros(1, 4, dtype=torch.long)
+        documents(ids, ids[:, :2]).dense(positions, positions)
+
+
+def test_a_mask_reads_as_what_it_allows() -> None:
+    ids = torch.zeros(2, 7, dtype=torch.long)
+    assert repr(causal() & window(64) & documents(ids)) == "causal() & window(64) & documents(<2 x 7 ids>)"
+    assert repr(~(causal() | window(2))) == "~((causal() | window(2)))"
+    assert causal() & window(3) == causal() & window(3)

@@ -1,0 +1,207 @@
+"""The loop: cached or not, streamed or whole, the same ids and the same text; and where it ends."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from helpers import (
+    CONTEXT_LENGTH,
+    fresh_model,
+    random_ids,
+    small_config,
+    small_model,
+    small_tokenizer,
+    text_config,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmref.cache import Cache, GrowingCache, StaticCache
+from llmref.decoding import strategy
+from llmref.generation import _until, generate, generate_ids, generate_naive, stream
+from llmref.model import Transformer
+
+GREEDY = strategy(temperature=0)
+ENDLESS = text_config(eos_id=None)
+
+
+def passes(model: Transformer) -> list[int]:
+    """The sizes of the forward passes that happen from now on."""
+    sizes: list[int] = []
+    model.embedding.register_forward_hook(lambda module, inputs, output: sizes.append(output.shape[1]))
+    return sizes
+
+
+@pytest.mark.parametrize("window", [None, 1, 4])
+@pytest.mark.parametrize("norm_position", ["pre", "post"])
+@given(length=st.integers(1, 20), new=st.integers(0, 20), seed=st.integers(0, 9))
+def test_with_any_cache_the_ids_are_those_without(
+    window: int | None, norm_position: str, length: int, new: int, seed: int
+) -> None:
+    config = small_config(window=window, norm_position=norm_position)
+    model, ids = small_model(config), random_ids(length, seed=seed).tolist()
+    naive = generate_naive(model, ids, new)
+    assert len(naive) == new
+    caches: list[Cache | None] = [None, GrowingCache(), StaticCache(config, CONTEXT_LENGTH)]
+    for cache in caches:
+        assert list(generate_ids(model, ids, GREEDY, new, cache=cache)) == naive
+
+
+def test_each_new_token_is_one_pass() -> None:
+    model, ids = fresh_model(), random_ids(7).tolist()
+    sizes = passes(model)
+    assert len(list(generate_ids(model, ids, GREEDY, 5))) == 5
+    assert sizes == [7, 1, 1, 1, 1]
+    sizes.clear()
+    assert list(generate_ids(model, ids, GREEDY, 0)) == []
+    assert sizes == []
+
+
+def test_it_ends_before_the_end_of_text_token() -> None:
+    ids = random_ids(7).tolist()
+    endless = list(generate_ids(small_model(), ids, GREEDY, 12))
+    place = next(place for place in range(2, 12) if endless[place] not in endless[:place])
+    model = fresh_model(small_config(eos_id=endless[place]))
+    sizes = passes(model)
+    assert list(generate_ids(model, ids, GREEDY, 12)) == endless[:place]
+    assert len(sizes) == place + 1  # and the pass that gave the end
+
+
+def test_it_ends_when_the_context_is_full() -> None:
+    model = small_model()
+    assert len(list(generate_ids(model, random_ids(40).tolist(), GREEDY, 100))) == CONTEXT_LENGTH - 40
+    assert list(generate_ids(model, random_ids(CONTEXT_LENGTH).tolist(), GREEDY, 100)) == []
+
+
+def test_a_seed_repeats_the_text_and_no_seed_does_not() -> None:
+    model, ids = small_model(), random_ids(5).tolist()
+
+    def draw(seed: int | None) -> list[int]:
+        return list(generate_ids(model, ids, strategy(temperature=5.0), 20, seed=seed))
+
+    assert draw(1) == draw(1) != draw(2)
+    assert draw(None) != draw(None)
+
+
+def test_generating_leaves_no_gradients_behind() -> None:
+    model = fresh_model()
+    list(generate_ids(model, [1, 2], GREEDY, 3))
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+SETTINGS: list[dict[str, Any]] = [
+    {"temperature": 0},
+    {"temperature": 2.0, "seed": 1},
+    {"temperature": 1.0, "top_k": 20, "top_p": 0.9, "seed": 2},
+]
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+@pytest.mark.parametrize("prompt", ["the dog", "강아지", "<|endoftext|>", " "])
+def test_the_pieces_join_to_the_text(settings: dict[str, Any], prompt: str) -> None:
+    model, tokenizer = small_model(ENDLESS), small_tokenizer()
+    pieces = list(stream(model, tokenizer, prompt, max_new_tokens=20, **settings))
+    whole = generate(model, tokenizer, prompt, max_new_tokens=20, **settings)
+    assert "".join(pieces) == whole
+    assert "" not in pieces
+    ids = [0, *tokenizer.encode(prompt)]
+    settings = dict(settings)
+    seed = settings.pop("seed", None)
+    new = generate_ids(model, ids, strategy(**settings), 20, seed=seed)
+    assert whole == tokenizer.decode(new)
+
+
+def test_the_prompt_begins_with_the_begin_token_where_there_is_one() -> None:
+    tokenizer = small_tokenizer()
+    for bos_id, first in ((0, [0]), (None, [])):
+        model = fresh_model(replace(ENDLESS, bos_id=bos_id))
+        sizes = passes(model)
+        generate(model, tokenizer, "the dog", max_new_tokens=1)
+        assert sizes == [len(first + tokenizer.encode("the dog"))]
+
+
+def test_a_stop_text_ends_it_also_across_tokens() -> None:
+    model, tokenizer = small_model(ENDLESS), small_tokenizer()
+    settings: dict[str, Any] = {"max_new_tokens": 30, "temperature": 0}
+    text = generate(model, tokenizer, "the cat", **settings)
+    ids = list(generate_ids(model, [0, *tokenizer.encode("the cat")], GREEDY, 30))
+    edges = [len(tokenizer.decode(ids[:n])) for n in range(1, len(ids))]
+    tried = 0
+    for edge in edges:
+        stop = text[max(edge - 2, 0) : edge + 2]
+        if "�" in stop or len(stop) < 3:
+            continue
+        tried += 1
+        for stops in (stop, [stop], ("never there", stop), [stop, stop + "more"]):
+            assert generate(model, tokenizer, "the cat", stop=stops, **settings) == text[: text.index(stop)]
+            pieces = stream(model, tokenizer, "the cat", stop=stops, **settings)
+            assert "".join(pieces) == text[: text.index(stop)]
+    assert tried
+    assert generate(model, tokenizer, "the cat", stop="never there", **settings) == text
+
+
+def test_a_stop_text_saves_the_passes_after_it() -> None:
+    model, tokenizer = fresh_model(ENDLESS), small_tokenizer()
+    text = generate(model, tokenizer, "the cat", max_new_tokens=30, temperature=0)
+    sizes = passes(model)
+    generate(model, tokenizer, "the cat", max_new_tokens=30, temperature=0, stop=text[0])
+    assert len(sizes) < 30
+
+
+@given(
+    st.text("abc", max_size=20),
+    st.lists(st.text("abc", min_size=1, max_size=4), max_size=3),
+    st.lists(st.integers(0, 20), max_size=8),
+)
+def test_stop_texts_mean_the_same_whatever_the_pieces(text: str, stops: list[str], cuts: list[int]) -> None:
+    edges = [0, *sorted(cuts), len(text)]
+    pieces = [text[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    expected = text
+    for end in range(len(text) + 1):
+        starts = [end - len(stop) for stop in stops if text[:end].endswith(stop)]
+        if starts:
+            expected = text[: min(starts)]
+            break
+    assert "".join(_until(tuple(stops), iter(pieces))) == expected
+
+
+def test_a_stream_keeps_back_no_more_than_it_must() -> None:
+    pieces = iter(["ab", "cx", "ab", "d"])
+    assert list(_until(("abcd",), pieces)) == ["abcx", "abd"]
+    assert list(_until((), iter(["ab", "", "c"]))) == ["ab", "c"]
+
+
+@pytest.mark.parametrize("run", [generate, stream])
+@pytest.mark.parametrize(
+    ("prompt", "settings", "message"),
+    [
+        ("", {}, "the prompt is empty"),
+        ("dog " * 100, {}, r"the prompt has \d+ tokens, and this model's context length is 48"),
+        ("dog", {"max_new_tokens": -1}, "max_new_tokens must be 0 or more, found -1"),
+        ("dog", {"temperature": -1.0}, "temperature must be 0 or a positive number, found -1.0"),
+        ("dog", {"top_p": 0.0}, "top-p must be over 0 and at most 1, found 0.0"),
+        ("dog", {"top_p": 1.5}, "top-p must be over 0 and at most 1, found 1.5"),
+        ("dog", {"top_k": 0}, "top-k must be a whole number of at least 1, found 0"),
+        ("dog", {"stop": ""}, "a stop text must not be empty"),
+        ("dog", {"stop": ["x", ""]}, "a stop text must not be empty"),
+    ],
+)
+def test_bad_input_is_an_error_at_once(
+    run: Callable[..., Any], prompt: str, settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        run(small_model(ENDLESS), small_tokenizer(), prompt, **settings)
+
+
+def test_bad_ids_are_errors() -> None:
+    with pytest.raises(ValueError, match="the prompt is empty"):
+        generate_ids(small_model(), [], GREEDY, 3)
+    with pytest.raises(ValueError, match="token ids must be from 0 to 60, found 61"):
+        list(generate_ids(small_model(), [61], GREEDY, 3))
+    with torch.no_grad():
+        broken = fresh_model()
+        broken.final_norm.weight.fill_(float("nan"))
+    with pytest.raises(ValueError, match="found NaN or infinity"):
+        list(generate_ids(broken, [1], GREEDY, 3))
