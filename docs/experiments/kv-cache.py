@@ -1,0 +1,285 @@
+# %% [markdown] lang="ko"
+# # KV 캐시
+# 같은 토큰을 훨씬 적은 계산으로 얻습니다. 계산한 위치를 세고, 시간을 재고, 바이트를 셉니다.
+# %% [markdown] lang="en"
+# # KV cache
+# The same tokens for far less work: positions counted, time measured, bytes counted.
+
+# %% name="load"
+import time
+from contextlib import contextmanager
+
+import torch
+
+import llmref
+from llmref.generation import generate_naive
+
+torch.set_num_threads(1)
+model, tokenizer = llmref.load_tiny()
+prompts = {"ko": "옛날에", "en": "Once upon a time"}
+
+
+def prompt_ids(text):
+    return [model.config.bos_id, *tokenizer.encode(text)]
+
+
+# %% [markdown] lang="ko"
+# ## 앞 토큰의 키와 값은 변하지 않는다
+# %% [markdown] lang="en"
+# ## Keys and values of earlier tokens do not change
+
+
+# %% name="unchanged"
+def change_of_earlier(ids, mask=None):
+    """The largest change in the keys and values of all earlier tokens when the last token joins."""
+    before, after = (llmref.trace(model, some, mask=mask) for some in (ids[:-1], ids))
+    names = [name for name in after if name.endswith((".key", ".value"))]
+    kept = len(ids) - 1
+    return max((after[name][:, :, :kept] - before[name]).abs().max().item() for name in names)
+
+
+for prompt in prompts.values():
+    change = change_of_earlier(prompt_ids(prompt))
+    print(f"{prompt}: keys and values of the earlier tokens unchanged to 1e-5: {change < 1e-5}")
+    assert change < 1e-5
+
+# %% name="ahead"
+everything = llmref.causal() | ~llmref.causal()  # a mask that allows every pair
+for prompt in prompts.values():
+    change = change_of_earlier(prompt_ids(prompt), mask=everything)
+    print(f"{prompt}: without the causal mask they change by up to {change:.2f}")
+    assert change > 0.01
+
+# %% [markdown] lang="ko"
+# ## 같은 토큰
+# %% [markdown] lang="en"
+# ## The same tokens
+
+# %% name="same-ids"
+new_tokens = 24
+greedy = llmref.strategy(temperature=0)
+for prompt in prompts.values():
+    ids = prompt_ids(prompt)
+    naive = generate_naive(model, ids, new_tokens)
+    growing = list(llmref.generate_ids(model, ids, greedy, new_tokens))
+    static_cache = llmref.StaticCache(model.config, length=len(ids) + new_tokens)
+    static = list(llmref.generate_ids(model, ids, greedy, new_tokens, cache=static_cache))
+    print(f"{len(naive)} new ids, all three equal: {naive == growing == static}")
+    print(tokenizer.decode(ids[1:] + naive))
+    assert naive == growing == static
+
+# %% [markdown] lang="ko"
+# ## 계산한 위치의 수
+# %% [markdown] lang="en"
+# ## Positions computed
+
+
+# %% name="count"
+@contextmanager
+def counting():
+    """Collects how many positions each forward pass computes."""
+    counted = []
+    hook = model.blocks[0].register_forward_pre_hook(lambda block, inputs: counted.append(inputs[0].shape[1]))
+    yield counted
+    hook.remove()
+
+
+counts = {}
+for language, prompt in prompts.items():
+    ids = prompt_ids(prompt)
+    p, n = len(ids), new_tokens
+    with counting() as without:
+        generate_naive(model, ids, n)
+    with counting() as cached:
+        list(llmref.generate_ids(model, ids, greedy, n))
+    counts[language] = (without, cached)
+    print(f"{prompt}: {p} tokens in the prompt, ⊢ included, and {n} new ones")
+    print(f"  without: {str(without[:8])[:-1]}, …], {sum(without)} in all")
+    print(f"  cached:  {str(cached[:8])[:-1]}, …], {sum(cached)} in all")
+    assert sum(without) == n * p + n * (n - 1) // 2
+    assert sum(cached) == p + n - 1
+
+# %% name="count-figure"
+from figures import COLORS, figure
+from matplotlib.patches import Rectangle
+
+for page in figure(
+    "count",
+    en="Two grids, one row per step, one column per token. Without a cache each row computes every token again, a triangle; "
+    "with a cache each row after the first computes one token, a diagonal.",
+    ko="격자 두 개. 행은 단계, 열은 토큰입니다. 캐시가 없으면 행마다 모든 토큰을 다시 계산해 삼각형이 되고, "
+    "캐시가 있으면 첫 행 다음부터 토큰 하나만 계산해 대각선이 됩니다.",
+    size=(5, 6.4),
+    subplots=(2, 1),
+):
+    ids = prompt_ids(prompts[page.language])
+    steps, width = 6, len(ids) + 5
+    made = ids + generate_naive(model, ids, 5)
+    names = ["⊢", *(piece.strip() for piece in tokenizer.pieces(made[1:]))]
+    titles = (page.text(en="without a cache", ko="캐시 없음"), page.text(en="with a cache", ko="캐시 있음"))
+    for axes, title, passes in zip(page.axes, titles, counts[page.language]):
+        for step in range(steps):
+            known = len(ids) + step
+            for place in range(known):
+                computed = place >= known - passes[step]
+                axes.add_patch(
+                    Rectangle(
+                        (place + 0.06, step + 0.06),
+                        0.88,
+                        0.88,
+                        facecolor=COLORS[0] if computed else "none",
+                        edgecolor=COLORS[0],
+                        linewidth=1,
+                    )
+                )
+        axes.set_xlim(0, width)
+        axes.set_ylim(steps, 0)
+        axes.set_title(title)
+        axes.set_xticks([i + 0.5 for i in range(width)], names, rotation=45, ha="right", rotation_mode="anchor")
+        axes.set_yticks([i + 0.5 for i in range(steps)], [str(i + 1) for i in range(steps)])
+        axes.set_ylabel(page.text(en="step", ko="단계"))
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+
+# %% [markdown] lang="ko"
+# ## 길이에 따른 시간
+# 훈련하지 않은 더 큰 모델로 잽니다. 시간은 가중치의 값과 상관없습니다.
+# %% [markdown] lang="en"
+# ## Time against length
+# Measured on a larger, untrained model: what the weights are makes no difference to the time.
+
+# %% name="time"
+from llmref import AttentionConfig, BlockConfig, FeedForwardConfig, GrowingCache, ModelConfig, StaticCache, Transformer
+
+block = BlockConfig(AttentionConfig(n_heads=8, n_kv_heads=8, head_dim=32), FeedForwardConfig(d_ff=688))
+larger = Transformer(ModelConfig(vocab_size=1024, d_model=256, context_length=1024, blocks=(block,) * 4))
+repeats = 5
+
+
+def milliseconds(step):
+    times = []
+    for repeat in range(repeats):
+        start = time.perf_counter()
+        step(repeat)
+        times.append(time.perf_counter() - start)
+    return 1000 * min(times)
+
+
+def one_step(length, cache):
+    """Time for the token at the end of `length` tokens; the cache holds the others."""
+    ids = torch.zeros(1, length, dtype=torch.long)
+    positions = llmref.sequential_positions(ids)
+    if cache is None:
+        return milliseconds(lambda _: larger(ids, positions))
+    kept = length - repeats
+    larger(ids[:, :kept], positions[:, :kept], cache)
+    return milliseconds(lambda i: larger(ids[:, kept + i : kept + i + 1], positions[:, kept + i : kept + i + 1], cache))
+
+
+lengths, times = (32, 64, 128, 256, 512, 1024), []
+print("one new token, milliseconds, CPU, one thread")
+print("tokens so far   no cache    growing     static")
+with torch.inference_mode():
+    larger(torch.zeros(1, 8, dtype=torch.long), torch.arange(8)[None])  # warm up
+    for length in lengths:
+        row = [one_step(length, cache) for cache in (None, GrowingCache(), StaticCache(larger.config, length))]
+        times.append(row)
+        print(f"{length:13}" + "".join(f"{value:11.1f}" for value in row))
+
+# %% name="time-figure"
+from figures import figure
+
+for page in figure(
+    "time",
+    en="Milliseconds for one new token against the tokens so far, both axes logarithmic. Without a cache the line climbs with the length; with either cache it stays far lower.",
+    ko="지금까지의 토큰 수에 따른 새 토큰 하나의 시간(밀리초), 두 축 모두 로그 눈금. 캐시가 없으면 길이를 따라 올라가고, 두 캐시는 훨씬 낮습니다.",
+    size=(5, 3.4),
+):
+    labels = (
+        page.text(en="no cache", ko="캐시 없음"),
+        page.text(en="growing cache", ko="늘어나는 캐시"),
+        page.text(en="static cache", ko="고정 캐시"),
+    )
+    for label, column, marker in zip(labels, zip(*times), "os^"):
+        page.axes.plot(lengths, column, marker=marker, label=label)
+    page.axes.set_xscale("log", base=2)
+    page.axes.set_yscale("log")
+    page.axes.set_xticks(lengths, [str(length) for length in lengths])
+    page.axes.set_xlabel(page.text(en="tokens so far", ko="지금까지의 토큰 수"))
+    page.axes.set_ylabel(page.text(en="milliseconds", ko="밀리초"))
+    page.axes.legend()
+
+# %% [markdown] lang="ko"
+# ## 바이트
+# %% [markdown] lang="en"
+# ## Bytes
+
+# %% name="bytes"
+ids = torch.tensor([prompt_ids(prompts["en"])])
+cache = llmref.GrowingCache()
+with torch.no_grad():
+    model(ids, llmref.sequential_positions(ids), cache)
+
+config, tokens = model.config, ids.shape[1]
+n_kv_heads, head_dim = config.blocks[0].attention.n_kv_heads, config.blocks[0].attention.head_dim
+per_token = 2 * len(config.blocks) * n_kv_heads * head_dim * 4  # 2: a key and a value; 4: bytes of a float32
+print(f"2 x {len(config.blocks)} blocks x {n_kv_heads} heads x {head_dim} numbers x 4 bytes = {per_token:,} bytes per token")
+print(f"{tokens} tokens: {cache.n_bytes:,} bytes in the cache")
+assert cache.n_bytes == per_token * tokens
+
+# %% name="real-bytes"
+shapes = {  # blocks, key/value heads, head_dim
+    "GPT-2": (12, 12, 64),
+    "Llama 2 7B": (32, 32, 128),
+    "Mistral 7B v0.1": (32, 8, 128),
+    "Phi-3-mini-4k": (32, 32, 96),
+    "Llama 3.1 8B": (32, 8, 128),
+    "Llama 3.1 70B": (80, 8, 128),
+    "Qwen2.5-7B": (28, 4, 128),
+}
+print(f"{'16-bit numbers':18}{'one token':>12}{'1,024 tokens':>16}{'8,192 tokens':>16}")
+for name, (blocks, heads, size) in shapes.items():
+    one = 2 * blocks * heads * size * 2
+    columns = f"{one / 2**10:8.0f} KiB{one * 1024 / 2**20:12.0f} MiB{one * 8192 / 2**20:12.0f} MiB"
+    print(f"{name:18}{columns}")
+
+# %% [markdown] lang="ko"
+# ## 늘어나는 캐시와 고정 캐시
+# %% [markdown] lang="en"
+# ## Growing and static
+
+
+# %% name="two-caches"
+def run(cache, tokens=32):
+    """Feeds one token at a time; gives the last logits, the bytes held after each step, and the keys' shapes."""
+    ids = torch.arange(1, tokens + 1)[None]
+    held, shapes = [], []
+    with torch.no_grad():
+        for place in range(tokens):
+            logits = model(ids[:, place : place + 1], torch.tensor([[place]]), cache)
+            held.append(cache.n_bytes)
+            shapes.append(tuple(cache.keys[0].shape))
+    return logits, held, shapes
+
+
+growing, growing_held, growing_shapes = run(llmref.GrowingCache())
+static, static_held, static_shapes = run(llmref.StaticCache(model.config, length=32))
+print("keys of block 0, step by step")
+print("  growing:", *growing_shapes[:3], "…", growing_shapes[-1])
+print("  static: ", *static_shapes[:3], "…", static_shapes[-1])
+written = {"growing": sum(growing_held), "static": 32 * per_token}  # growing writes all of it anew
+print(f"bytes written in 32 steps: growing {written['growing']:,}, static {written['static']:,}")
+print(f"bytes held after step 1:   growing {growing_held[0]:,}, static {static_held[0]:,}")
+assert torch.allclose(growing, static, atol=1e-4)
+assert written["growing"] == per_token * 32 * 33 // 2
+assert len(set(static_shapes)) == 1 and static_held[0] == growing_held[-1]
+
+# %% [markdown] lang="ko"
+# ## 예상해 보기
+# %% [markdown] lang="en"
+# ## Predict
+
+# %% name="hundred"
+p = n = 100
+without, cached = n * p + n * (n - 1) // 2, p + n - 1
+print(f"without: {without:,} positions; with a cache: {cached:,}; {without / cached:.0f} times fewer")

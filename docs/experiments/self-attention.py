@@ -1,0 +1,347 @@
+# %% [markdown] lang="ko"
+# # 셀프 어텐션
+# 세 단어로 된 작은 예에서 행렬을 하나씩 계산하고, 훈련된 작은 모델에서 어텐션을 꺼 봅니다.
+# %% [markdown] lang="en"
+# # Self-attention
+# Three words, one matrix after another; then the trained tiny model, with its attention switched off.
+
+# %% name="load"
+import math
+
+import torch
+
+import llmref
+
+torch.set_num_threads(1)
+model, tokenizer = llmref.load_tiny()
+
+# %% [markdown] lang="ko"
+# ## 작은 예
+# 특징 네 개로 나타낸 단어 세 개입니다.
+# %% [markdown] lang="en"
+# ## A small case
+# Three words, each described by four features.
+
+# %% name="input"
+words = ("dog 강아지", "squirrel 다람쥐", "it 그것")
+
+
+def show(name, matrix):
+    print(f"{name}: {' x '.join(map(str, matrix.shape))}")
+    for row, word in zip(matrix.tolist(), words):
+        print(" ".join(f"{number:6.2f}" for number in row), "  ", word)
+
+
+x = torch.tensor(
+    [  # is a dog, is a squirrel, does the chasing, is a pronoun
+        [1.0, 0.0, 1.0, 0.0],
+        [0.0, 1.0, 0.0, 0.0],
+        [0.0, 0.0, 0.0, 1.0],
+    ]
+)
+show("x", x)
+
+# %% name="query"
+query_matrix = torch.tensor([[0.0, 0.0], [0.0, 0.0], [0.0, 0.0], [2.0, 2.0]])
+query = x @ query_matrix  # wanted: [an animal, one that does something]
+show("query", query)
+
+# %% name="key"
+key_matrix = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
+key = x @ key_matrix  # offered: [an animal, one that does something]
+show("key", key)
+
+# %% name="value"
+value_matrix = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0], [0.0, 0.0]])
+value = x @ value_matrix  # passed on: [dog, squirrel]
+show("value", value)
+
+# %% name="scores"
+head_dim = query.shape[-1]
+scores = query @ key.T / math.sqrt(head_dim)
+show("scores", scores)
+
+# %% name="masked"
+allowed = torch.ones(3, 3, dtype=torch.bool).tril()
+masked = scores.masked_fill(~allowed, -math.inf)
+show("masked", masked)
+
+# %% name="weights"
+weights = masked.softmax(dim=-1)
+show("weights", weights)
+assert torch.allclose(weights.sum(dim=-1), torch.ones(3))
+
+# %% name="output"
+output = weights @ value
+show("output", output)
+assert output[2, 0] > 2 * output[2, 1]  # "it" now holds far more of the dog than of the squirrel
+
+# %% name="matrices-figure"
+from figures import figure, heatmap
+
+for page in figure(
+    "matrices",
+    en="Six matrices for the words dog, squirrel, it. Queries, keys and values give scores, weights and outputs. "
+    "The row of 'it' has its greatest weight on 'dog', and its output is mostly dog.",
+    ko="강아지, 다람쥐, 그것에 대한 행렬 여섯 개. 쿼리, 키, 값에서 점수, 가중치, 출력이 나옵니다. "
+    "'그것' 행은 '강아지'의 가중치가 가장 크고, 출력도 대부분 강아지입니다.",
+    size=(5, 5.4),
+    subplots=(3, 2),
+):
+    names = ("dog", "squirrel", "it") if page.language == "en" else ("강아지", "다람쥐", "그것")
+    animal, acts = ("animal", "acts") if page.language == "en" else ("동물", "행동")
+    shown = (
+        (page.text(en="1. query", ko="1. 쿼리"), query, (animal, acts)),
+        (page.text(en="2. key", ko="2. 키"), key, (animal, acts)),
+        (page.text(en="3. scores", ko="3. 점수"), scores, names),
+        (page.text(en="4. weights", ko="4. 가중치"), weights, names),
+        (page.text(en="5. value", ko="5. 값"), value, names[:2]),
+        (page.text(en="6. output", ko="6. 출력"), output, names[:2]),
+    )
+    for axes, (title, matrix, columns) in zip(page.axes.flat, shown):
+        heatmap(axes, matrix, rows=names, columns=columns, values=True)
+        axes.set_xticks([i + 0.5 for i in range(len(columns))], columns, rotation=0, ha="center")
+        axes.set_title(title)
+
+# %% [markdown] lang="ko"
+# ## 한 번의 호출과 같은 결과
+# 패키지의 두 단계, 그리고 PyTorch의 통합 커널과 비교합니다.
+# %% [markdown] lang="en"
+# ## The same from one call
+# Compared with the package's two steps, and with PyTorch's fused kernel.
+
+# %% name="fused"
+from torch.nn.functional import scaled_dot_product_attention
+
+from llmref.attention import attention_weights, combine, relevance_scores
+
+q, k, v = (matrix[None, None] for matrix in (query, key, value))  # one batch, one head
+package = combine(attention_weights(relevance_scores(q, k), allowed[None]), v)
+fused = scaled_dot_product_attention(q, k, v, is_causal=True)
+assert torch.allclose(package[0, 0], output, atol=1e-6)
+assert torch.allclose(fused[0, 0], output, atol=1e-6)
+print("by hand, by the package and by PyTorch's fused call: the same matrix")
+
+# %% name="fused-tiny"
+ids = [model.config.bos_id, *tokenizer.encode("The dog chased the squirrel because it was hungry.")]
+seen = llmref.trace(model, ids)
+n_blocks, largest = len(model.blocks), 0.0
+for block in range(n_blocks):
+    name = f"blocks.{block}.attention"
+    q, k, v = (seen[f"{name}.{part}"] for part in ("query", "key", "value"))
+    group = q.shape[1] // k.shape[1]  # heads that share a key/value head
+    k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
+    fused = scaled_dot_product_attention(q, k, v, is_causal=True)
+    largest = max(largest, (fused - seen[f"{name}.head_outputs"]).abs().max().item())
+print(f"query of one block: {' x '.join(map(str, q.shape))}   [batch, heads, tokens, head_dim]")
+print(f"fused call against the two steps, all {n_blocks} blocks equal to 1e-5: {largest < 1e-5}")
+assert largest < 1e-5
+
+# %% [markdown] lang="ko"
+# ## "그것"은 누구인가
+# 문장은 이유만 다르고, 이유가 답을 정합니다. 동물 쌍은 훈련할 때 이런 문장에서 함께 나온 적이 없습니다.
+# %% [markdown] lang="en"
+# ## Who is "it"?
+# The sentences differ in the reason alone, and the reason decides. Training never put these two animals into one such sentence.
+
+# %% name="sentences"
+from llmref.corpus.references import reference_lines
+from llmref.corpus.words import ANIMALS, with_particle
+from llmref.corpus.world import held_out
+
+
+class Noun(str):
+    """A noun that a template asks for with a particle: {a:가}."""
+
+    def __format__(self, particle):
+        return with_particle(self, particle) if particle else str(self)
+
+
+def questions(language):
+    """The text up to the deciding word, that word, the same word with the other animal, and both animals."""
+    numbers = range(len(ANIMALS))
+    pairs = [(a, b) for a in numbers for b in numbers if a != b and held_out(a, b)]
+    for _, template in reference_lines(language)[::2]:
+        start, _, slot = template.rpartition(" {")  # slot: "a}." or "b:였습니다}."
+        other = "b" if slot[0] == "a" else "a"
+        for pair in pairs:
+            nouns = dict(zip("ab", (Noun(ANIMALS[number].form(language, "")) for number in pair)))
+            right, wrong = (f" {{{letter}{slot[1:]}".format(**nouns) for letter in (slot[0], other))
+            yield start.format(**nouns), right, wrong, nouns[slot[0]], nouns[other]
+
+
+for language in ("en", "ko"):
+    asked = list(questions(language))
+    print(f"{len(asked)} questions. {asked[0][0]} → {asked[0][1].strip()}")
+
+# %% name="batch"
+from llmref.corpus.grammar import split_units
+
+
+def split(text):
+    """The words of a text, its ids, and for each id the number of its word; word 0 begins the text."""
+    units = split_units(text)
+    pieces = [[model.config.bos_id], *(tokenizer.encode(unit) for unit in units)]
+    owner = [number for number, piece in enumerate(pieces) for _ in piece]
+    return ["⊢", *(unit.strip() for unit in units)], sum(pieces, []), owner
+
+
+def batch(language):
+    """All questions as one padded batch: ids, the last place, the two next tokens, where both animals stand."""
+    rows = []
+    for text, right, wrong, right_animal, wrong_animal in questions(language):
+        names, ids, owner = split(text)
+        right_ids, wrong_ids = tokenizer.encode(right), tokenizer.encode(wrong)
+        same = next(i for i, (a, b) in enumerate(zip(right_ids, wrong_ids)) if a != b)
+        ids = ids + right_ids[:same]  # the first token in which the two answers part comes next
+        at = []
+        for animal in (right_animal, wrong_animal):
+            word = next(number for number, name in enumerate(names) if name.startswith(animal))
+            at.append([number == word for number in owner])
+        rows.append((ids, len(ids) - 1, right_ids[same], wrong_ids[same], *at))
+    longest = max(len(row[0]) for row in rows)
+    ids, last, right, wrong, right_at, wrong_at = zip(*rows)
+    padded = [torch.tensor([row + [0] * (longest - len(row)) for row in column]) for column in (ids, right_at, wrong_at)]
+    return padded[0], torch.tensor(last), torch.tensor(right), torch.tensor(wrong), padded[1], padded[2]
+
+
+batches = {language: batch(language) for language in ("en", "ko")}
+
+
+def accuracy(language, cuts=()):
+    """How often the right animal gets a higher logit than the other; chance is 50%."""
+    ids, last, right, wrong, _, _ = batches[language]
+    each = torch.arange(len(ids))
+    with llmref.cutting(model, cuts), torch.no_grad():
+        logits = model(ids, llmref.sequential_positions(ids))[each, last]
+    return 100 * (logits[each, right] > logits[each, wrong]).float().mean().item()
+
+
+# %% name="cut"
+layers = [f"blocks.{number}.attention" for number in range(len(model.blocks))]
+settings = {"nothing cut": [], **{f"{layer} cut": [layer] for layer in layers}, "all attention cut": layers}
+found = {}
+print(f"{'':24}English   Korean")
+for setting, names in settings.items():
+    cuts = [llmref.Cut(name) for name in names]
+    found[setting] = {language: accuracy(language, cuts) for language in ("en", "ko")}
+    print(f"{setting:24}{found[setting]['en']:6.1f}%  {found[setting]['ko']:6.1f}%")
+
+for language in ("en", "ko"):
+    whole = found["nothing cut"][language]
+    assert whole > 90  # it knows who "it" is,
+    assert min(found[f"{layer} cut"][language] for layer in layers) < whole - 10  # some layer matters much,
+    assert found["all attention cut"][language] == 50  # and without any it cannot do better than a coin
+
+# %% name="cut-figure"
+from figures import COLORS, figure
+
+for page in figure(
+    "cut",
+    en="Reference accuracy in English with nothing cut, with each block's attention cut, and with all of it cut; a line marks chance.",
+    ko="한국어 문장에서 그것을 맞힌 비율. 그대로일 때, 블록마다 어텐션을 끌 때, 모두 끌 때를 보이고, 우연히 맞힐 비율을 선으로 표시합니다.",
+    size=(5, 3),
+):
+    heights = [found[setting][page.language] for setting in settings]
+    labels = [page.text(en="nothing", ko="없음"), *map(str, range(len(layers))), page.text(en="all", ko="모두")]
+    page.axes.bar(labels, heights, color=[COLORS[0], *[COLORS[2]] * len(layers), COLORS[1]])
+    for place, height in enumerate(heights):
+        page.axes.text(place, height + 1.5, f"{height:.0f}", ha="center")
+    page.axes.axhline(50, color="#000", linewidth=1, linestyle="--")
+    page.axes.set_ylim(0, 112)
+    page.axes.set_yticks([0, 50, 100])
+    page.axes.set_xlabel(page.text(en="block whose attention is cut", ko="어텐션을 끈 블록"))
+    page.axes.set_ylabel(page.text(en="right (%)", ko="정답 비율(%)"))
+
+# %% name="no-mixing"
+pairs = {
+    "en": (
+        "The dog chased the squirrel because it was hungry. The hungry one was the",
+        "The dog chased the squirrel because it had stolen a nut. The thief was the",
+    ),
+    "ko": (
+        "강아지가 다람쥐를 쫓아갔습니다. 그것이 배가 고팠기 때문입니다. 배가 고픈 쪽은",
+        "강아지가 다람쥐를 쫓아갔습니다. 그것이 도토리를 훔쳤기 때문입니다. 도토리를 훔친 쪽은",
+    ),
+}
+
+
+def last_logits(text, cuts=()):
+    return llmref.trace(model, split(text)[1], cuts=cuts)["logits"][0, -1]
+
+
+everything = [llmref.Cut(layer) for layer in layers]
+for language, (first, second) in pairs.items():
+    whole = (last_logits(first) - last_logits(second)).abs().max().item()
+    cut = (last_logits(first, everything) - last_logits(second, everything)).abs().max().item()
+    print(f"{language}: the two sentences' logits differ by up to {whole:.2f}; with attention cut, by {cut:.2f}")
+    assert whole > 0.1 and cut < 1e-4
+
+# %% [markdown] lang="ko"
+# ## 어디를 보는가
+# 마지막 토큰에서 두 동물로 가는 가중치를 헤드마다 잽니다.
+# %% [markdown] lang="en"
+# ## Where it looks
+# The weights from the last token to the two animals, head by head.
+
+# %% name="heads"
+best = {}
+for language in ("en", "ko"):
+    ids, last, _, _, right_at, wrong_at = batches[language]
+    seen = llmref.trace(model, ids)
+    each, gaps = torch.arange(len(ids)), []
+    for block in range(len(model.blocks)):
+        looks = seen[f"blocks.{block}.attention.weights"][each, :, last]  # [questions, heads, keys]
+        on_right = (looks * right_at[:, None]).sum(dim=-1).mean(dim=0)
+        on_wrong = (looks * wrong_at[:, None]).sum(dim=-1).mean(dim=0)
+        gaps += [(r - w, r, w, block, head) for head, (r, w) in enumerate(zip(on_right.tolist(), on_wrong.tolist()))]
+    gap, on_right, on_wrong, block, head = max(gaps)
+    best[language] = (block, head)
+    print(f"{language}: block {block}, head {head}: weight {on_right:.2f} on the right animal, {on_wrong:.2f} on the other")
+    assert on_right > 2 * on_wrong
+
+# %% name="idea-figure"
+from figures import COLORS, figure
+
+for page in figure(
+    "idea",
+    en="Where the last word looks, in two sentences that differ in the reason. Hungry: mostly at 'dog'. Had stolen a nut: mostly at 'squirrel'.",
+    ko="이유만 다른 두 문장에서 마지막 단어가 보는 곳. 배가 고팠을 때는 주로 '강아지가'를, 도토리를 훔쳤을 때는 주로 '다람쥐를' 봅니다.",
+    size=(5, 5),
+    subplots=(1, 2),
+):
+    block, head = best[page.language]
+    for axes, text in zip(page.axes, pairs[page.language]):
+        names, ids, owner = split(text)
+        looks = llmref.trace(model, ids)[f"blocks.{block}.attention.weights"][0, head, -1]
+        by_word = torch.zeros(len(names)).index_add(0, torch.tensor(owner), looks).tolist()
+        animals = [name.startswith(("dog", "squirrel", "강아지", "다람쥐")) for name in names]
+        axes.barh(range(len(names)), by_word, color=[COLORS[1] if animal else COLORS[0] for animal in animals])
+        axes.set_yticks(range(len(names)), names)
+        axes.set_ylim(len(names) - 0.4, -0.6)
+        axes.set_xlim(0, 1)
+        axes.set_xticks([0, 0.5, 1])
+        axes.set_xlabel(page.text(en="weight", ko="가중치"))
+
+# %% [markdown] lang="ko"
+# ## 예상해 보기
+# %% [markdown] lang="en"
+# ## Predict
+
+# %% name="at-it"
+for language, texts in pairs.items():
+    block, head = best[language]
+    looks = []
+    for text in texts:
+        names, ids, owner = split(text)
+        word = next(number for number, name in enumerate(names) if name in ("it", "그것이"))
+        place = max(i for i, number in enumerate(owner) if number == word)
+        looks.append(llmref.trace(model, ids)[f"blocks.{block}.attention.weights"][0, head, place, : place + 1])
+    change = (looks[0] - looks[1]).abs().max().item()
+    print(f"{language}: weights of '{names[word]}' in the two sentences, largest difference {change:.6f}")
+    assert change < 1e-5
+
+# %% name="unscaled"
+for name, divisor in (("divided by √head_dim", math.sqrt(head_dim)), ("not divided", 1.0)):
+    row = (query[2] @ key.T / divisor).softmax(dim=-1)
+    print(f"{name:22} " + "  ".join(f"{word} {weight:.2f}" for word, weight in zip(words, row.tolist())))

@@ -1,0 +1,16 @@
+// A card opens without this script; Escape closes it, until the pointer and the focus have left the word.
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") {
+    for (const term of document.querySelectorAll(".term:hover, .term:focus-within")) {
+      term.classList.add("term--closed");
+    }
+  }
+});
+for (const left of ["mouseout", "focusout"]) {
+  document.addEventListener(left, (event) => {
+    const term = event.target instanceof Element && event.target.closest(".term");
+    if (term && !term.contains(event.relatedTarget)) {
+      term.classList.remove("term--closed");
+    }
+  });
+}

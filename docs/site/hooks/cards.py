@@ -1,0 +1,82 @@
+"""Terms: `[token](term:token)` becomes the word with a card; `!glossary` becomes the list of all terms.
+
+The card needs no script: it shows on hover, on focus (so by keyboard and by touch).
+"""
+
+import html
+import re
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import Files
+from mkdocs.structure.pages import Page
+from mkdocs.utils import get_relative_url
+
+from machinery import SiteError
+from machinery.labels import LABELS
+from machinery.pages import Directive, replace_directives
+from machinery.terms import Term, term, terms
+
+LINK = re.compile(r'<a href="term:(?P<slug>[^"]*)"[^>]*>(?P<word>.*?)</a>', re.DOTALL)
+HEADING = re.compile(r"<h[1-6][^>]*>.*?</h[1-6]>", re.DOTALL)
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    language = config.theme["language"]
+
+    def glossary(directive: Directive) -> str:
+        directive.only()
+        ordered = sorted(terms().values(), key=lambda each: each.names[language].casefold())
+        return "\n".join(['<dl class="glossary">', *(entry(each, page, language, files) for each in ordered), "</dl>"])
+
+    return replace_directives(markdown, "glossary", glossary)
+
+
+def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    language = config.theme["language"]
+    seen: set[str] = set()
+
+    def link(match: re.Match[str]) -> str:
+        try:
+            found = term(match["slug"])
+        except SiteError as error:
+            raise PluginError(f"{page.file.src_path}: {error}") from error
+        target = f"{get_relative_url('glossary.html', page.url)}#{found.slug}"
+        if found.slug in seen:
+            return f'<a href="{target}">{match["word"]}</a>'
+        seen.add(found.slug)
+        return card(found, match["word"], target, language)
+
+    if any('href="term:' in heading for heading in HEADING.findall(content)):
+        raise PluginError(f"{page.file.src_path}: a term mark in a heading; put it in the text under it")
+    return LINK.sub(link, content)
+
+
+def card(found: Term, word: str, target: str, language: str) -> str:
+    label = LABELS[language]["in-glossary"]
+    return (
+        f'<span class="term"><button type="button" class="term__word" aria-describedby="card-{found.slug}">{word}</button>'
+        f'<span class="term__card" role="tooltip" id="card-{found.slug}" data-search-exclude>'
+        f"<strong>{both_names(found, language)}</strong> {html.escape(found.sentences[language])} "
+        f'<a href="{target}">{label}</a></span></span>'
+    )
+
+
+def both_names(found: Term, language: str) -> str:
+    """The term's name, and on a Korean page the English one beside it."""
+    own = html.escape(found.names[language])
+    if language == "en" or found.names["en"] == found.names["ko"]:
+        return own
+    return f'{own} <span lang="en">{html.escape(found.names["en"])}</span>'
+
+
+def entry(found: Term, page: Page, language: str, files: Files) -> str:
+    other = "en" if language == "ko" else "ko"
+    name = html.escape(found.names[language])
+    if found.names["en"] != found.names["ko"]:
+        name += f' <span class="glossary__other" lang="{other}">{html.escape(found.names[other])}</span>'
+    text = html.escape(found.sentences[language])
+    if found.page and files.get_file_from_path(f"{found.page}.md"):
+        url = get_relative_url(f"{found.page}.html", page.url)
+        text += f' <a href="{url}">{LABELS[language]["page"]} {found.page}</a>'
+    return f'<dt id="{found.slug}">{name}</dt><dd>{text}</dd>'

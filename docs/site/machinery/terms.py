@@ -1,0 +1,58 @@
+"""The glossary, read from docs/terms.csv."""
+
+import csv
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from machinery import DOCS, SiteError
+
+TERM_LINK = re.compile(r"\]\(term:(?P<slug>[^)\s]*)\)")
+
+
+@dataclass(frozen=True)
+class Term:
+    """A term: its names, what not to call it in Korean, the page it lives on, and one sentence by language."""
+
+    slug: str
+    names: dict[str, str]
+    avoid: tuple[str, ...]
+    page: str
+    sentences: dict[str, str]
+
+
+@cache
+def terms(file: Path = DOCS / "terms.csv") -> dict[str, Term]:
+    """All terms by slug, in the file's order.
+
+    Raises:
+        SiteError: A row has no sentence, or two rows share a slug.
+    """
+    found: dict[str, Term] = {}
+    with file.open(encoding="utf-8", newline="") as rows:
+        for number, row in enumerate(csv.DictReader(rows), start=2):
+            term = Term(
+                slug=row["slug"],
+                names={"en": row["english"], "ko": row["korean"]},
+                avoid=tuple(word for word in row["avoid"].split("|") if word),
+                page=row["page"],
+                sentences={"en": row["sentence_en"], "ko": row["sentence_ko"]},
+            )
+            if not re.fullmatch(r"[a-z0-9-]+", term.slug) or term.slug in found:
+                raise SiteError(f"{file.name}:{number}: slug '{term.slug}', expected a new one of a-z, 0-9 and -")
+            if not all(term.names.values()) or not all(term.sentences.values()):
+                raise SiteError(f"{file.name}:{number}: '{term.slug}' lacks a name or a sentence in a language")
+            found[term.slug] = term
+    return found
+
+
+def term(slug: str) -> Term:
+    """The term with this slug.
+
+    Raises:
+        SiteError: There is none.
+    """
+    if slug not in terms():
+        raise SiteError(f"term:{slug}: no such slug in docs/terms.csv")
+    return terms()[slug]
