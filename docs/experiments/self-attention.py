@@ -91,12 +91,12 @@ for page in figure(
     names = ("dog", "squirrel", "it") if page.language == "en" else ("강아지", "다람쥐", "그것")
     animal, acts = ("animal", "acts") if page.language == "en" else ("동물", "행동")
     shown = (
-        (page.text(en="1. query", ko="1. 쿼리"), query, (animal, acts)),
-        (page.text(en="2. key", ko="2. 키"), key, (animal, acts)),
-        (page.text(en="3. scores", ko="3. 점수"), scores, names),
-        (page.text(en="4. weights", ko="4. 가중치"), weights, names),
-        (page.text(en="5. value", ko="5. 값"), value, names[:2]),
-        (page.text(en="6. output", ko="6. 출력"), output, names[:2]),
+        (page.text(en="query", ko="쿼리"), query, (animal, acts)),
+        (page.text(en="key", ko="키"), key, (animal, acts)),
+        (page.text(en="scores", ko="점수"), scores, names),
+        (page.text(en="weights", ko="가중치"), weights, names),
+        (page.text(en="value", ko="값"), value, names[:2]),
+        (page.text(en="output", ko="출력"), output, names[:2]),
     )
     for axes, (title, matrix, columns) in zip(page.axes.flat, shown):
         heatmap(axes, matrix, rows=names, columns=columns, values=True)
@@ -213,7 +213,8 @@ def accuracy(language, cuts=()):
     ids, last, right, wrong, _, _ = batches[language]
     each = torch.arange(len(ids))
     with llmref.cutting(model, cuts), torch.no_grad():
-        logits = model(ids, llmref.sequential_positions(ids))[each, last]
+        hidden = model.hidden_states(ids, llmref.sequential_positions(ids))
+        logits = model.lm_head(hidden[each, last])
     return 100 * (logits[each, right] > logits[each, wrong]).float().mean().item()
 
 

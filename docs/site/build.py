@@ -1,10 +1,10 @@
 """Builds the site: checks the two languages, runs the experiments, builds both strictly, assembles `site/`.
 
-    python docs/site/build.py                          all of it
-    python docs/site/build.py --experiments [SLUG...]  only the experiments
-    python docs/site/build.py --check                  only the check of the two languages
-    python docs/site/build.py --draft                  while pages are missing: warnings do not stop it
-    python docs/site/build.py --serve [--port 8000]    serves site/ and prints the address
+python docs/site/build.py                          all of it
+python docs/site/build.py --experiments [SLUG...]  only the experiments
+python docs/site/build.py --check                  only the check of the two languages
+python docs/site/build.py --draft                  while pages are missing: warnings do not stop it
+python docs/site/build.py --serve [--port 8000]    serves site/ and prints the address
 """
 
 import argparse
@@ -22,20 +22,43 @@ from pathlib import Path
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from machinery import BUILD, DOCS, LANGUAGES, PACKAGE, ROOT, RUNS, SITE, SITE_SOURCES, SiteError, experiments, parity  # noqa: E402
+from machinery import (  # noqa: E402
+    BUILD,
+    DOCS,
+    LANGUAGES,
+    PACKAGE,
+    ROOT,
+    RUNS,
+    SITE,
+    SITE_SOURCES,
+    SiteError,
+    experiments,
+    parity,
+)
 
 CONFIGS = {"ko": "mkdocs.yml", "en": "mkdocs.en.yml"}
 STAMP = BUILD / "site.stamp"
-MADE_WITH = ("mkdocs", "mkdocs-material", "mkdocs-jupyter", "mkdocstrings", "mkdocstrings-python", "pymdown-extensions", "Pygments")
+MADE_WITH = (
+    "mkdocs",
+    "mkdocs-material",
+    "mkdocs-jupyter",
+    "mkdocstrings-python",
+    "pymdown-extensions",
+    "Pygments",
+)
 IMPORTANT = re.compile(r"^(WARNING|ERROR|CRITICAL|Aborted|Traceback|\S*Error\b)")
 LOCAL = "http://127.0.0.1:8000/"
 
 
 def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
-    arguments.add_argument("--experiments", nargs="*", metavar="SLUG", help="only run the experiments (all, or these)")
+    arguments.add_argument(
+        "--experiments", nargs="*", metavar="SLUG", help="only run the experiments (all, or these)"
+    )
     arguments.add_argument("--check", action="store_true", help="only check that the two languages agree")
-    arguments.add_argument("--draft", action="store_true", help="build although pages are missing; warnings do not stop")
+    arguments.add_argument(
+        "--draft", action="store_true", help="build although pages are missing; warnings do not stop"
+    )
     arguments.add_argument("--serve", action="store_true", help="serve site/ on this machine")
     arguments.add_argument("--port", type=int, default=8000, help="port of --serve (default 8000)")
     given = arguments.parse_args()
@@ -98,25 +121,31 @@ def digest(draft: bool) -> str:
 def build_languages(draft: bool) -> bool:
     """Runs MkDocs for both languages at once. Never with -q: it exits 0 despite warnings."""
     BUILD.mkdir(exist_ok=True)
-    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), str(SITE_SOURCES)])}
-    environment.update({f"LLMREF_SITE_URL_{language.upper()}": f"{address()}{language}/" for language in LANGUAGES})
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(SITE_SOURCES)])
+    for language in LANGUAGES:
+        environment[f"LLMREF_SITE_URL_{language.upper()}"] = f"{address()}{language}/"
     if draft:
         environment["LLMREF_DRAFT"] = "1"
     running = {}
     for language, config in CONFIGS.items():
-        command = [sys.executable, "-m", "mkdocs", "build", "--no-strict" if draft else "--strict", "--config-file", config]
+        command = [sys.executable, "-m", "mkdocs", "build", "--no-strict" if draft else "--strict"]
+        command += ["--config-file", config]
         log = BUILD / f"mkdocs-{language}.log"
         with log.open("w", encoding="utf-8") as output:
-            process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
+            process = subprocess.Popen(
+                command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
+            )
         running[language] = (process, log)
         print(f"building {language} ...", flush=True)
     good = True
     for language, (process, log) in running.items():
         failed = process.wait() != 0
         text = log.read_text(encoding="utf-8")
-        for line in text.splitlines() if failed and "Traceback" in text else filter(IMPORTANT.match, text.splitlines()):
-            print(f"[{language}] {line}")
-        print(f"{language}: {'failed, see ' + log.relative_to(ROOT).as_posix() if failed else 'built'}", flush=True)
+        for line in text.splitlines():
+            if IMPORTANT.match(line) or (failed and "Traceback" in text):
+                print(f"[{language}] {line}")
+        print(f"{language}: {f'failed, see build/{log.name}' if failed else 'built'}", flush=True)
         good = good and not failed
     return good
 
@@ -141,13 +170,14 @@ def assemble() -> None:
 
 def sitemap(folder: Path) -> str:
     """One sitemap for both languages: each page names its twin."""
-    entries = []
+    entries: list[str] = []
     for page in sorted((folder / "ko").rglob("*.html")):
         path = page.relative_to(folder / "ko").as_posix()
+        urls = {language: f"{address()}{language}/{path}" for language in LANGUAGES}
         twins = "".join(
-            f'<xhtml:link rel="alternate" hreflang="{language}" href="{address()}{language}/{path}"/>' for language in LANGUAGES
+            f'<xhtml:link rel="alternate" hreflang="{each}" href="{url}"/>' for each, url in urls.items()
         )
-        entries.extend(f"<url><loc>{address()}{language}/{path}</loc>{twins}</url>" for language in LANGUAGES)
+        entries.extend(f"<url><loc>{url}</loc>{twins}</url>" for url in urls.values())
     spaces = 'xmlns="http://www.sitemaps.org/schemas/sitemap/0.9" xmlns:xhtml="http://www.w3.org/1999/xhtml"'
     body = "\n".join(entries)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n<urlset {spaces}>\n{body}\n</urlset>\n'

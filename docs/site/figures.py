@@ -12,9 +12,9 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import matplotlib
+from cycler import cycler
 from IPython.display import display
-from matplotlib import font_manager
+from matplotlib import font_manager, rc_context
 from matplotlib.colors import LinearSegmentedColormap, to_rgba
 from matplotlib.figure import Figure
 
@@ -24,7 +24,14 @@ HEAT = LinearSegmentedColormap.from_list("heat", [to_rgba(COLORS[0], 0.0), to_rg
 """From nothing to the first colour: zero is the page itself, in light and in dark."""
 FIGURE_TYPE = "application/vnd.llmref.figure+json"
 FONT = Path(os.path.abspath(__file__)).parent / "fonts" / "Pretendard-Regular.subset.otf"
-KOREAN_FONTS = ("Pretendard", "Noto Sans CJK KR", "Noto Sans KR", "NanumGothic", "Malgun Gothic", "Apple SD Gothic Neo")
+KOREAN_FONTS = (
+    "Pretendard",
+    "Noto Sans CJK KR",
+    "Noto Sans KR",
+    "NanumGothic",
+    "Malgun Gothic",
+    "Apple SD Gothic Neo",
+)
 
 if FONT.exists():
     font_manager.fontManager.addfont(FONT)
@@ -39,7 +46,7 @@ STYLE: dict[str, Any] = {
     "axes.titlesize": 12,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.prop_cycle": matplotlib.cycler(color=COLORS),
+    "axes.prop_cycle": cycler(color=COLORS),
     "axes.unicode_minus": False,
     "legend.frameon": False,
     "lines.linewidth": 2,
@@ -86,7 +93,7 @@ def figure(
     if not en.strip() or not ko.strip():
         raise ValueError(f"figure '{name}': an alternative text is needed in both languages")
     drawn: dict[str, str] = {}
-    with matplotlib.rc_context(STYLE):
+    with rc_context(STYLE):  # type: ignore[arg-type]
         for language in LANGUAGES:
             drawing = Figure(figsize=size)
             yield Page(language, drawing, drawing.subplots(*subplots))
@@ -129,7 +136,9 @@ def heatmap(
     axes.pcolormesh(numbers, cmap=HEAT, vmin=0, vmax=maximum or numbers.max() or 1)
     axes.set_xlim(0, width)
     axes.set_ylim(height, 0)
-    axes.set_xticks([i + 0.5 for i in range(len(columns))], columns, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_xticks(
+        [i + 0.5 for i in range(len(columns))], columns, rotation=45, ha="right", rotation_mode="anchor"
+    )
     axes.set_yticks([i + 0.5 for i in range(len(rows))], rows)
     axes.tick_params(length=0)
     for side in axes.spines.values():
@@ -137,7 +146,14 @@ def heatmap(
     if values:
         for row in range(height):
             for column in range(width):
-                axes.text(column + 0.5, row + 0.5, f"{numbers[row, column]:.2f}", ha="center", va="center", fontsize=9)
+                axes.text(
+                    column + 0.5,
+                    row + 0.5,
+                    f"{numbers[row, column]:.2f}",
+                    ha="center",
+                    va="center",
+                    fontsize=9,
+                )
 
 
 def _svg(drawing: Figure, name: str) -> str:
@@ -164,8 +180,8 @@ def _svg(drawing: Figure, name: str) -> str:
     text = re.sub(r"(url\(#|href=\"#)", rf"\g<1>{name}-", text)
     width, height = (float(n) for n in re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', text)[0])
     opening = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" width="{width:g}" height="{height:g}"'
-        ' fill="currentColor" stroke-linejoin="round">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}"'
+        f' width="{width:g}" height="{height:g}" fill="currentColor" stroke-linejoin="round">'
     )
     text = re.sub(r"<svg[^>]*>", opening, text, count=1).replace("xlink:href", "href")
     return re.sub(r"\n\s*", "\n", text).strip()

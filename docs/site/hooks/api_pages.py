@@ -3,18 +3,18 @@
 from collections.abc import Iterator
 
 import griffe
+from machinery.code import find, package
+from machinery.labels import LABELS
+from machinery.pages import Directive, replace_directives
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from machinery.code import find, package
-from machinery.labels import LABELS
-from machinery.pages import Directive, replace_directives
-
 ORDER = (
-    "config tokenizer embedding positions rope cache attention feedforward normalization block model "
-    "decoding generation families checkpoint trace cost training corpus tiny cli"
-).split()
+    *("config", "tokenizer", "embedding", "positions", "rope", "cache", "attention", "feedforward"),
+    *("normalization", "block", "model", "decoding", "generation", "families", "checkpoint", "trace", "cost"),
+    *("training", "corpus", "tiny", "cli"),
+)
 """The order in which a token travels, as in the package's own house rules."""
 
 PAGE = """---

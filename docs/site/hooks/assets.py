@@ -1,11 +1,10 @@
-"""Adds files that are neither page nor theme: the machinery's own styles, and figures.py for readers to download."""
+"""Adds files that are neither page nor theme: the machinery's own styles, and figures.py for readers."""
 
 from pathlib import Path
 
+from machinery import SITE_SOURCES
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
-
-from machinery import SITE_SOURCES
 
 OWN = SITE_SOURCES / "assets"
 

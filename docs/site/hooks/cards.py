@@ -6,16 +6,15 @@ The card needs no script: it shows on hover, on focus (so by keyboard and by tou
 import html
 import re
 
+from machinery import SiteError
+from machinery.labels import LABELS
+from machinery.pages import Directive, replace_directives
+from machinery.terms import Term, term, terms
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import Files
 from mkdocs.structure.pages import Page
 from mkdocs.utils import get_relative_url
-
-from machinery import SiteError
-from machinery.labels import LABELS
-from machinery.pages import Directive, replace_directives
-from machinery.terms import Term, term, terms
 
 LINK = re.compile(r'<a href="term:(?P<slug>[^"]*)"[^>]*>(?P<word>.*?)</a>', re.DOTALL)
 HEADING = re.compile(r"<h[1-6][^>]*>.*?</h[1-6]>", re.DOTALL)
@@ -27,7 +26,9 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     def glossary(directive: Directive) -> str:
         directive.only()
         ordered = sorted(terms().values(), key=lambda each: each.names[language].casefold())
-        return "\n".join(['<dl class="glossary">', *(entry(each, page, language, files) for each in ordered), "</dl>"])
+        return "\n".join(
+            ['<dl class="glossary">', *(entry(each, page, language, files) for each in ordered), "</dl>"]
+        )
 
     return replace_directives(markdown, "glossary", glossary)
 
@@ -55,7 +56,8 @@ def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files
 def card(found: Term, word: str, target: str, language: str) -> str:
     label = LABELS[language]["in-glossary"]
     return (
-        f'<span class="term"><button type="button" class="term__word" aria-describedby="card-{found.slug}">{word}</button>'
+        '<span class="term">'
+        f'<button type="button" class="term__word" aria-describedby="card-{found.slug}">{word}</button>'
         f'<span class="term__card" role="tooltip" id="card-{found.slug}" data-search-exclude>'
         f"<strong>{both_names(found, language)}</strong> {html.escape(found.sentences[language])} "
         f'<a href="{target}">{label}</a></span></span>'

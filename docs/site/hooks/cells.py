@@ -1,18 +1,17 @@
-"""`!cell rope.shift` becomes that cell of the experiment's run: its code, its outputs, a link to the notebook."""
+"""`!cell rope.shift` becomes that cell of the experiment's run: its code, its outputs, a link to it."""
 
 import posixpath
 import re
-
-from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.exceptions import PluginError
-from mkdocs.structure.files import Files
-from mkdocs.structure.pages import Page
-from nbformat import NotebookNode
 
 from machinery import FIGURE_TYPE, SiteError
 from machinery.experiments import cell, figure_html
 from machinery.labels import LABELS
 from machinery.pages import Directive, fence, replace_directives
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import Files
+from mkdocs.structure.pages import Page
+from nbformat import NotebookNode
 
 FIGURE = re.compile(r'<figure data-figure="(?P<cell>[^"]+):(?P<output>\d+)"></figure>')
 TERMINAL_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -28,7 +27,9 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     language = config.theme["language"]
-    return FIGURE.sub(lambda match: figure_html(cell(match["cell"]).outputs[int(match["output"])], language), content)
+    return FIGURE.sub(
+        lambda match: figure_html(cell(match["cell"]).outputs[int(match["output"])], language), content
+    )
 
 
 def block(directive: Directive, page: Page, language: str) -> str:
@@ -45,7 +46,9 @@ def block(directive: Directive, page: Page, language: str) -> str:
         depth = posixpath.dirname(page.url)
         link = posixpath.relpath(f"notebooks/{slug}.html", depth or ".")
         label = LABELS[language]["in-notebook"]
-        parts.append(f'<p class="cell-link"><a href="{link}#{name}">{label} <code>{directive.target}</code></a></p>')
+        parts.append(
+            f'<p class="cell-link"><a href="{link}#{name}">{label} <code>{directive.target}</code></a></p>'
+        )
     if not parts:
         raise SiteError(f"!cell {directive.target}: neither code nor output is left to show")
     return "\n\n".join(parts) + "\n"

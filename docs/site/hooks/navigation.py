@@ -1,12 +1,11 @@
-"""Completes the navigation: one list of files serves both languages, section names come in the page's language."""
+"""Completes the navigation: one list of files serves both languages; section names are the page's language's."""
 
 import os
 
+from machinery.labels import LABELS
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import Files
 from mkdocs.structure.nav import Navigation
-
-from machinery.labels import LABELS
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -19,8 +18,14 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     nav = config.nav or []
     if os.environ.get("LLMREF_DRAFT"):
         nav = existing(nav, files)
-    concepts = next((list(item.values())[0] for item in nav if isinstance(item, dict) and "concepts" in item), [])
-    runs = {file.src_uri for file in files if file.src_uri.startswith("notebooks/") and file.src_uri.endswith(".ipynb")}
+    concepts = next(
+        (list(item.values())[0] for item in nav if isinstance(item, dict) and "concepts" in item), []
+    )
+    runs = {
+        file.src_uri
+        for file in files
+        if file.src_uri.startswith("notebooks/") and file.src_uri.endswith(".ipynb")
+    }
     in_order = [uri for page in concepts if (uri := f"notebooks/{page.removesuffix('.md')}.ipynb") in runs]
     notebooks = [*in_order, *sorted(runs - set(in_order))]
     api = [file.src_uri for file in files if file.src_uri.startswith("api/") and file.src_uri.endswith(".md")]

@@ -1,19 +1,18 @@
-"""Dresses a notebook page as the other pages are: the rendered cells are kept, all else that comes along is not.
+"""Dresses a notebook page as the other pages are: the rendered cells are kept, what comes along is not.
 
-What comes along is half a megabyte of styles and scripts, some from other hosts, and figures without a name.
+That is half a megabyte of styles and scripts, some from other hosts, and figures without a name.
 """
 
 import html
 
 from bs4 import BeautifulSoup, Tag
+from machinery import FIGURE_TYPE
+from machinery.experiments import cell, figure_html
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import Files
 from mkdocs.structure.pages import Page
 from mkdocs.structure.toc import AnchorLink, TableOfContents
-
-from machinery import FIGURE_TYPE
-from machinery.experiments import cell, figure_html
 
 
 def on_pre_page(page: Page, config: MkDocsConfig, files: Files) -> Page:
@@ -70,5 +69,7 @@ def code(found: Tag, slug: str, name: str, language: str) -> str:
         text = output.text if output.output_type == "stream" else data.get("text/plain", "")
         if text.strip("\n"):
             shown = html.escape(text.strip("\n"), quote=False)
-            parts.append(f'<div class="language-text cell-output highlight"><pre><code>{shown}\n</code></pre></div>')
+            parts.append(
+                f'<div class="language-text cell-output highlight"><pre><code>{shown}\n</code></pre></div>'
+            )
     return "\n".join(parts)

@@ -1,13 +1,12 @@
 """`!code llmref.rope.rotate` becomes that object's source, with its file and line as the title."""
 
+from machinery import SiteError
+from machinery.code import source
+from machinery.pages import Directive, fence, replace_directives
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import Files
 from mkdocs.structure.pages import Page
-
-from machinery import SiteError
-from machinery.code import source
-from machinery.pages import Directive, fence, replace_directives
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
@@ -21,5 +20,5 @@ def block(directive: Directive) -> str:
     directive.only("docstring")
     docstring = directive.option("docstring", "yes", ("yes", "no"))
     found = source(directive.target, docstring == "yes")
-    attributes = f'.python title="{found.file}:{found.line}" data-source="{directive.target}" data-docstring="{docstring}"'
-    return fence(found.text, attributes)
+    title = f'title="{found.file}:{found.line}"'
+    return fence(found.text, f'.python {title} data-source="{directive.target}" data-docstring="{docstring}"')

@@ -74,12 +74,13 @@ def without_docstring(text: str) -> str:
         return 1
     """
     tree = ast.parse(text)
-    node = tree.body[0] if len(tree.body) == 1 and hasattr(tree.body[0], "body") else tree
-    first = node.body[0]  # type: ignore[attr-defined]
-    if not (isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)):
+    only = tree.body[0] if len(tree.body) == 1 else tree
+    node = only if isinstance(only, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) else tree
+    first = node.body[0]
+    if ast.get_docstring(node) is None:
         return text
     kept = text.split("\n")
     del kept[first.lineno - 1 : first.end_lineno]
-    if len(node.body) > 1 and first.lineno <= len(kept) and not kept[first.lineno - 1].strip():  # type: ignore[attr-defined]
+    if first.lineno <= len(kept) and not kept[first.lineno - 1].strip():
         del kept[first.lineno - 1]
     return "\n".join(kept).strip("\n")

@@ -17,7 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import jupytext
+import jupytext  # type: ignore[import-untyped]
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
@@ -32,14 +32,16 @@ RUN_ON = ("torch", "numpy", "matplotlib", "safetensors", "tokenizers", "nbclient
 
 HOW_TO_RUN = {
     "ko": (
-        "이 노트북은 사이트를 만들 때 실행되었고, 아래 출력은 그때의 결과입니다. 설명은 [{title}](../{page}.html)에 있습니다. "
+        "이 노트북은 사이트를 만들 때 실행되었고, 아래 출력은 그때의 결과입니다. "
+        "설명은 [{title}](../{page}.html)에 있습니다. "
         "직접 실행하려면 `pip install llmref matplotlib ipykernel`로 설치한 뒤 [노트북]({slug}.ipynb)과 "
         "[figures.py](../assets/figures.py)를 같은 폴더에 내려받으십시오."
     ),
     "en": (
-        "This notebook ran when the site was built; the outputs below are from that run. [{title}](../{page}.html) explains it. "
-        "To run it yourself, `pip install llmref matplotlib ipykernel`, then download the [notebook]({slug}.ipynb) and "
-        "[figures.py](../assets/figures.py) into the same folder."
+        "This notebook ran when the site was built; the outputs below are from that run. "
+        "[{title}](../{page}.html) explains it. "
+        "To run it yourself, `pip install llmref matplotlib ipykernel`, "
+        "then download the [notebook]({slug}.ipynb) and [figures.py](../assets/figures.py) into the same folder."
     ),
 }
 
@@ -57,7 +59,9 @@ def read(slug: str) -> NotebookNode:
     """
     file = EXPERIMENTS / f"{slug}.py"
     if not file.exists():
-        raise SiteError(f"no experiment docs/experiments/{slug}.py; there are: {', '.join(slugs()) or 'none'}")
+        raise SiteError(
+            f"no experiment docs/experiments/{slug}.py; there are: {', '.join(slugs()) or 'none'}"
+        )
     notebook = jupytext.reads(file.read_text(encoding="utf-8"), fmt="py:percent")
     names: set[str] = set()
     languages = []
@@ -97,7 +101,9 @@ def title(notebook: NotebookNode, slug: str, language: str) -> str:
             if heading.startswith("# "):
                 return str(heading[2:].strip())
             break
-    raise SiteError(f"docs/experiments/{slug}.py: the first Markdown cell in '{language}' must start with '# Title'")
+    raise SiteError(
+        f"docs/experiments/{slug}.py: the first Markdown cell in '{language}' must start with '# Title'"
+    )
 
 
 @cache
@@ -167,7 +173,12 @@ def execute(slug: str, progress: "tqdm[Any] | None" = None) -> NotebookNode:
             client.execute(env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONHASHSEED": "0"})
         except CellExecutionError as error:
             failed = next(
-                (c.metadata.name for c in cells if any(o.output_type == "error" for o in c.get("outputs", []))), "?"
+                (
+                    c.metadata.name
+                    for c in cells
+                    if any(o.output_type == "error" for o in c.get("outputs", []))
+                ),
+                "?",
             )
             message = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
             raise SiteError(f"experiment {slug}, cell '{failed}':\n{message}") from None
@@ -223,7 +234,10 @@ def run(chosen: list[str] | None = None) -> None:
     """
     wanted = chosen or slugs()
     old = [slug for slug in wanted if kept(slug) is None]
-    print(f"experiments: {len(wanted)}, to run: {len(old)}{' (' + ', '.join(old) + ')' if old else ''}", flush=True)
+    print(
+        f"experiments: {len(wanted)}, to run: {len(old)}{' (' + ', '.join(old) + ')' if old else ''}",
+        flush=True,
+    )
     if old:
         with tqdm(old, unit="experiment", mininterval=0) as progress:
             for slug in progress:
@@ -248,7 +262,9 @@ def load(slug: str) -> NotebookNode:
     """
     notebook = kept(slug)
     if notebook is None:
-        raise SiteError(f"experiment {slug} has no current run: python docs/site/build.py --experiments {slug}")
+        raise SiteError(
+            f"experiment {slug} has no current run: python docs/site/build.py --experiments {slug}"
+        )
     return notebook
 
 

@@ -35,13 +35,17 @@ class Directive:
     def option(self, name: str, default: str, allowed: tuple[str, ...]) -> str:
         value = self.options.get(name, default)
         if value not in allowed:
-            raise SiteError(f"!{self.name} {self.target}: {name}={value}, expected one of {', '.join(allowed)}")
+            raise SiteError(
+                f"!{self.name} {self.target}: {name}={value}, expected one of {', '.join(allowed)}"
+            )
         return value
 
     def only(self, *names: str) -> None:
         """Raises SiteError if an option other than these is given."""
         for unknown in sorted(set(self.options) - set(names)):
-            raise SiteError(f"!{self.name} {self.target}: unknown option '{unknown}', expected {', '.join(names)}")
+            raise SiteError(
+                f"!{self.name} {self.target}: unknown option '{unknown}', expected {', '.join(names)}"
+            )
 
 
 def lines(markdown: str) -> Iterator[Line]:
@@ -80,7 +84,7 @@ def directive_of(line: Line) -> Directive | None:
 
 
 def replace_directives(markdown: str, name: str, render: Callable[[Directive], str]) -> str:
-    """Puts what `render` gives, at the same indent and between blank lines, in the place of every `!name` line."""
+    """Puts what `render` gives, at the same indent, between blank lines, in the place of every `!name` line."""
     result = []
     for line in lines(markdown):
         directive = directive_of(line)

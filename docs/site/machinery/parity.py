@@ -1,16 +1,17 @@
 """The check that holds the two languages together, and to the glossary.
 
-Same pages; the same headings, code, cells, links and term marks in the same order; the same numbers; links that
-stay in their language; no word that the glossary bans.
+Same pages; the same headings, code and cells in the same order; the same links, term marks and numbers;
+links that stay in their language; no word that the glossary bans.
 """
 
 import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
-import jupytext
+import jupytext  # type: ignore[import-untyped]
 
 from machinery import DOCS, EXPERIMENTS, LANGUAGES, ROOT, SITE_SOURCES, SiteError
 from machinery.pages import HEADING, HEADING_ID, directive_of, lines, without_front_matter
@@ -23,13 +24,23 @@ ASCII_ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 NOT_PROSE = re.compile(r"<!--.*?-->|<[^>]+>|\]\([^)]*\)|\{[^}]*\}")
 CODE_SPAN = re.compile(r"(`+).+?\1")
 KOREAN_LABEL = re.compile(r"""\bko\s*[=:]\s*f?(["'])(?P<text>.*?)\1""")
-MONTHS = "January February March April May June July August September October November December".split()
+MONTHS = [f"{date(2000, month, 1):%B}" for month in range(1, 13)]
 SCALES = {
     **{"천": 1e3, "만": 1e4, "백만": 1e6, "천만": 1e7, "억": 1e8, "조": 1e12},
-    **{"thousand": 1e3, "million": 1e6, "billion": 1e9, "trillion": 1e12, "K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12},
+    **{
+        "thousand": 1e3,
+        "million": 1e6,
+        "billion": 1e9,
+        "trillion": 1e12,
+        "K": 1e3,
+        "M": 1e6,
+        "B": 1e9,
+        "T": 1e12,
+    },
 }
+LONGEST_FIRST = "|".join(sorted(SCALES, key=len, reverse=True))
 NUMBER = re.compile(
-    rf"(?<![A-Za-z0-9_.])(?P<digits>\d[\d,]*(?:\.\d+)?)(?:\s?(?P<scale>{'|'.join(sorted(SCALES, key=len, reverse=True))})(?![A-Za-z]))?"
+    rf"(?<![A-Za-z0-9_.])(?P<digits>\d[\d,]*(?:\.\d+)?)(?:\s?(?P<scale>{LONGEST_FIRST})(?![A-Za-z]))?"
     rf"|(?P<month>{'|'.join(MONTHS)}) (?=\d)"
 )
 
@@ -88,9 +99,9 @@ def facts(file: Path, language: str) -> Facts:
     folder = DOCS / language
     whole = file.read_text(encoding="utf-8")
     if language == "ko":
-        for number, line in enumerate(whole.split("\n"), start=1):
-            if line.startswith("description:"):
-                found.problems.extend(prose_problems(line, f"{name}:{number}"))
+        for number, text in enumerate(whole.split("\n"), start=1):
+            if text.startswith("description:"):
+                found.problems.extend(prose_problems(text, f"{name}:{number}"))
     fenced: list[str] | None = None
     for line in lines(without_front_matter(whole)):
         where = f"{name}:{line.number}"
@@ -117,7 +128,11 @@ def facts(file: Path, language: str) -> Facts:
                 found.links[link["image"] + target] += 1
         for link in [*LINK.finditer(line.text), *RAW_LINK.finditer(line.text)]:
             path = link["target"].partition("#")[0]
-            if path and not SCHEME.match(path) and not (file.parent / path).resolve().is_relative_to(folder.resolve()):
+            if (
+                path
+                and not SCHEME.match(path)
+                and not (file.parent / path).resolve().is_relative_to(folder.resolve())
+            ):
                 found.problems.append(f"{where}: the link {link['target']} leaves the language")
         prose = NOT_PROSE.sub(" ", line.text)
         for values in numbers(prose):
@@ -125,7 +140,9 @@ def facts(file: Path, language: str) -> Facts:
         if language == "ko":
             found.problems.extend(prose_problems(prose, where))
     ids = [each for _, each in found.headings]
-    found.problems.extend(f"{name}: heading id '{each}' twice" for each, count in Counter(ids).items() if count > 1)
+    found.problems.extend(
+        f"{name}: heading id '{each}' twice" for each, count in Counter(ids).items() if count > 1
+    )
     if [level for level, _ in found.headings].count(1) != 1:
         found.problems.append(f"{name}: expected one heading of the first level")
     return found
@@ -155,7 +172,8 @@ def compare(slug: str, korean: Facts, english: Facts) -> Iterator[str]:
     for what in ("links", "terms"):
         ko, en = getattr(korean, what), getattr(english, what)
         if ko != en:
-            yield f"{where}: {what} differ: only ko {sorted((ko - en).elements())}, only en {sorted((en - ko).elements())}"
+            extra = f"only ko {sorted((ko - en).elements())}, only en {sorted((en - ko).elements())}"
+            yield f"{where}: {what} differ: {extra}"
     for language, own, other in (("ko", korean, english), ("en", english, korean)):
         there = frozenset().union(*other.numbers)
         for values, line in own.numbers.items():
@@ -185,7 +203,7 @@ def check_pages() -> Iterator[str]:
 
 
 def check_experiments() -> Iterator[str]:
-    """The Markdown cells of an experiment: the same numbers, no banned words; none in its Korean labels either."""
+    """The Markdown cells of an experiment: the same numbers, no banned words, and none in Korean labels."""
     for file in sorted(EXPERIMENTS.glob("*.py")):
         text = file.read_text(encoding="utf-8")
         name = file.relative_to(ROOT).as_posix()

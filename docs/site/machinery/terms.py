@@ -13,7 +13,7 @@ TERM_LINK = re.compile(r"\]\(term:(?P<slug>[^)\s]*)\)")
 
 @dataclass(frozen=True)
 class Term:
-    """A term: its names, what not to call it in Korean, the page it lives on, and one sentence by language."""
+    """A term: its names, what not to call it in Korean, the page it lives on, and a sentence by language."""
 
     slug: str
     names: dict[str, str]
@@ -40,9 +40,13 @@ def terms(file: Path = DOCS / "terms.csv") -> dict[str, Term]:
                 sentences={"en": row["sentence_en"], "ko": row["sentence_ko"]},
             )
             if not re.fullmatch(r"[a-z0-9-]+", term.slug) or term.slug in found:
-                raise SiteError(f"{file.name}:{number}: slug '{term.slug}', expected a new one of a-z, 0-9 and -")
+                raise SiteError(
+                    f"{file.name}:{number}: slug '{term.slug}', expected a new one of a-z, 0-9 and -"
+                )
             if not all(term.names.values()) or not all(term.sentences.values()):
-                raise SiteError(f"{file.name}:{number}: '{term.slug}' lacks a name or a sentence in a language")
+                raise SiteError(
+                    f"{file.name}:{number}: '{term.slug}' lacks a name or a sentence in a language"
+                )
             found[term.slug] = term
     return found
 
