@@ -12,7 +12,8 @@ from torch import Tensor
 
 from llmref.config import ModelConfig
 
-Keys = Float[Tensor, "batch n_kv_heads keys head_dim"]
+New = Float[Tensor, "batch n_kv_heads tokens head_dim"]
+Stored = Float[Tensor, "batch n_kv_heads keys head_dim"]
 
 
 class Cache(Protocol):
@@ -21,7 +22,7 @@ class Cache(Protocol):
     def extend(self, positions: Int[Tensor, "batch tokens"]) -> Int[Tensor, "batch keys"]:
         """Make room for new tokens, once for each forward pass; gives all keys' positions, -1 where empty."""
 
-    def update(self, block: int, key: Keys, value: Keys) -> tuple[Keys, Keys]:
+    def update(self, block: int, key: New, value: New) -> tuple[Stored, Stored]:
         """Store the new tokens' keys and values of one block; gives all of that block's."""
 
     @property
@@ -43,8 +44,8 @@ class GrowingCache:
 
     def __init__(self) -> None:
         self.positions: Int[Tensor, "batch keys"] | None = None
-        self.keys: list[Keys] = []
-        self.values: list[Keys] = []
+        self.keys: list[Stored] = []
+        self.values: list[Stored] = []
 
     def extend(self, positions: Int[Tensor, "batch tokens"]) -> Int[Tensor, "batch keys"]:
         """Append the positions of the new tokens; gives the positions of all keys."""
@@ -57,7 +58,7 @@ class GrowingCache:
         )
         return self.positions
 
-    def update(self, block: int, key: Keys, value: Keys) -> tuple[Keys, Keys]:
+    def update(self, block: int, key: New, value: New) -> tuple[Stored, Stored]:
         """Append one block's keys and values; gives all of that block's."""
         if block == len(self.keys):
             self.keys.append(key)
@@ -120,7 +121,7 @@ class StaticCache:
         self.positions[:, self.slots] = positions
         return self.positions
 
-    def update(self, block: int, key: Keys, value: Keys) -> tuple[Keys, Keys]:
+    def update(self, block: int, key: New, value: New) -> tuple[Stored, Stored]:
         """Write one block's keys and values into their slots; gives all slots of that block."""
         self.keys[block][:, :, self.slots] = key
         self.values[block][:, :, self.slots] = value

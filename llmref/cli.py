@@ -217,7 +217,7 @@ def _cut(text: str, by: str) -> Cut:
 def main() -> None:
     """Run the command line; an error is one line and exit code 2."""
     try:
-        cli.main(standalone_mode=False)
+        cli.main(prog_name="llmref", standalone_mode=False)
     except click.exceptions.Abort:
         click.echo("llmref: stopped", err=True)
         sys.exit(130)

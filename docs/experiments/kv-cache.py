@@ -105,10 +105,10 @@ from matplotlib.patches import Rectangle
 
 for page in figure(
     "count",
-    en="Two grids, one row per step, one column per token. Without a cache each row computes every token again, a triangle; "
-    "with a cache each row after the first computes one token, a diagonal.",
-    ko="격자 두 개. 행은 단계, 열은 토큰입니다. 캐시가 없으면 행마다 모든 토큰을 다시 계산해 삼각형이 되고, "
-    "캐시가 있으면 첫 행 다음부터 토큰 하나만 계산해 대각선이 됩니다.",
+    en="Two grids, one row per step, one column per token. Without a cache each row computes every token "
+    "again, a triangle; with a cache each row after the first computes one token, a diagonal.",
+    ko="격자 두 개. 행은 단계, 열은 토큰입니다. 캐시가 없으면 행마다 모든 토큰을 다시 계산해 "
+    "삼각형이 되고, 캐시가 있으면 첫 행 다음부터 토큰 하나만 계산해 대각선이 됩니다.",
     size=(5, 6.4),
     subplots=(2, 1),
 ):
@@ -117,7 +117,7 @@ for page in figure(
     made = ids + generate_naive(model, ids, 5)
     names = ["⊢", *(piece.strip() for piece in tokenizer.pieces(made[1:]))]
     titles = (page.text(en="without a cache", ko="캐시 없음"), page.text(en="with a cache", ko="캐시 있음"))
-    for axes, title, passes in zip(page.axes, titles, counts[page.language]):
+    for axes, title, passes in zip(page.axes, titles, counts[page.language], strict=True):
         for step in range(steps):
             known = len(ids) + step
             for place in range(known):
@@ -135,7 +135,7 @@ for page in figure(
         axes.set_xlim(0, width)
         axes.set_ylim(steps, 0)
         axes.set_title(title)
-        axes.set_xticks([i + 0.5 for i in range(width)], names, rotation=45, ha="right", rotation_mode="anchor")
+        axes.set_xticks([i + 0.5 for i in range(width)], names, rotation=45, ha="right")
         axes.set_yticks([i + 0.5 for i in range(steps)], [str(i + 1) for i in range(steps)])
         axes.set_ylabel(page.text(en="step", ko="단계"))
         axes.tick_params(length=0)
@@ -149,50 +149,49 @@ for page in figure(
 # Measured on a larger, untrained model: what the weights are makes no difference to the time.
 
 # %% name="time"
-from llmref import AttentionConfig, BlockConfig, FeedForwardConfig, GrowingCache, ModelConfig, StaticCache, Transformer
-
-block = BlockConfig(AttentionConfig(n_heads=8, n_kv_heads=8, head_dim=32), FeedForwardConfig(d_ff=688))
-larger = Transformer(ModelConfig(vocab_size=1024, d_model=256, context_length=1024, blocks=(block,) * 4))
+block = llmref.BlockConfig(
+    llmref.AttentionConfig(n_heads=8, n_kv_heads=8, head_dim=32), llmref.FeedForwardConfig(d_ff=688)
+)
+config = llmref.ModelConfig(vocab_size=1024, d_model=256, context_length=1024, blocks=(block,) * 4)
+larger = llmref.Transformer(config)
 repeats = 5
 
 
-def milliseconds(step):
-    times = []
-    for repeat in range(repeats):
-        start = time.perf_counter()
-        step(repeat)
-        times.append(time.perf_counter() - start)
-    return 1000 * min(times)
-
-
-def one_step(length, cache):
-    """Time for the token at the end of `length` tokens; the cache holds the others."""
+def one_token(length, cache):
+    """Milliseconds of the pass that ends with token number `length`: the fastest of a few."""
     ids = torch.zeros(1, length, dtype=torch.long)
     positions = llmref.sequential_positions(ids)
-    if cache is None:
-        return milliseconds(lambda _: larger(ids, positions))
-    kept = length - repeats
-    larger(ids[:, :kept], positions[:, :kept], cache)
-    return milliseconds(lambda i: larger(ids[:, kept + i : kept + i + 1], positions[:, kept + i : kept + i + 1], cache))
+    kept = 0 if cache is None else length - repeats
+    if kept:
+        larger(ids[:, :kept], positions[:, :kept], cache)
+    times = []
+    for repeat in range(repeats):
+        new = slice(0, length) if cache is None else slice(kept + repeat, kept + repeat + 1)
+        start = time.perf_counter()
+        larger(ids[:, new], positions[:, new], cache)
+        times.append(time.perf_counter() - start)
+    return 1000 * min(times)
 
 
 lengths, times = (32, 64, 128, 256, 512, 1024), []
 print("one new token, milliseconds, CPU, one thread")
 print("tokens so far   no cache    growing     static")
 with torch.inference_mode():
-    larger(torch.zeros(1, 8, dtype=torch.long), torch.arange(8)[None])  # warm up
+    one_token(32, None)  # warm up
     for length in lengths:
-        row = [one_step(length, cache) for cache in (None, GrowingCache(), StaticCache(larger.config, length))]
-        times.append(row)
-        print(f"{length:13}" + "".join(f"{value:11.1f}" for value in row))
+        caches = (None, llmref.GrowingCache(), llmref.StaticCache(config, length))
+        times.append([one_token(length, cache) for cache in caches])
+        print(f"{length:13}" + "".join(f"{value:11.1f}" for value in times[-1]))
 
 # %% name="time-figure"
 from figures import figure
 
 for page in figure(
     "time",
-    en="Milliseconds for one new token against the tokens so far, both axes logarithmic. Without a cache the line climbs with the length; with either cache it stays far lower.",
-    ko="지금까지의 토큰 수에 따른 새 토큰 하나의 시간(밀리초), 두 축 모두 로그 눈금. 캐시가 없으면 길이를 따라 올라가고, 두 캐시는 훨씬 낮습니다.",
+    en="Milliseconds for one new token against the tokens so far, both axes logarithmic. "
+    "Without a cache the line climbs with the length; with either cache it stays far lower.",
+    ko="지금까지의 토큰 수에 따른 새 토큰 하나의 시간(밀리초), 두 축 모두 로그 눈금. "
+    "캐시가 없으면 길이를 따라 올라가고, 두 캐시는 훨씬 낮습니다.",
     size=(5, 3.4),
 ):
     labels = (
@@ -200,7 +199,7 @@ for page in figure(
         page.text(en="growing cache", ko="늘어나는 캐시"),
         page.text(en="static cache", ko="고정 캐시"),
     )
-    for label, column, marker in zip(labels, zip(*times), "os^"):
+    for label, column, marker in zip(labels, zip(*times, strict=True), "os^", strict=True):
         page.axes.plot(lengths, column, marker=marker, label=label)
     page.axes.set_xscale("log", base=2)
     page.axes.set_yscale("log")
@@ -221,10 +220,10 @@ with torch.no_grad():
     model(ids, llmref.sequential_positions(ids), cache)
 
 config, tokens = model.config, ids.shape[1]
-n_kv_heads, head_dim = config.blocks[0].attention.n_kv_heads, config.blocks[0].attention.head_dim
-per_token = 2 * len(config.blocks) * n_kv_heads * head_dim * 4  # 2: a key and a value; 4: bytes of a float32
-print(f"2 x {len(config.blocks)} blocks x {n_kv_heads} heads x {head_dim} numbers x 4 bytes = {per_token:,} bytes per token")
-print(f"{tokens} tokens: {cache.n_bytes:,} bytes in the cache")
+blocks, attention = len(config.blocks), config.blocks[0].attention
+per_token = 2 * blocks * attention.n_kv_heads * attention.head_dim * 4  # key and value; 4: float32
+print(f"2 x {blocks} blocks x {attention.n_kv_heads} heads x {attention.head_dim} numbers x 4 bytes")
+print(f"= {per_token:,} bytes per token; {tokens} tokens: {cache.n_bytes:,} bytes in the cache")
 assert cache.n_bytes == per_token * tokens
 
 # %% name="real-bytes"
@@ -251,7 +250,7 @@ for name, (blocks, heads, size) in shapes.items():
 
 # %% name="two-caches"
 def run(cache, tokens=32):
-    """Feeds one token at a time; gives the last logits, the bytes held after each step, and the keys' shapes."""
+    """Feeds one token at a time; gives the last logits, the bytes held and the keys' shape by step."""
     ids = torch.arange(1, tokens + 1)[None]
     held, shapes = [], []
     with torch.no_grad():

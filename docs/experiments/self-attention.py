@@ -28,7 +28,7 @@ words = ("dog 강아지", "squirrel 다람쥐", "it 그것")
 
 def show(name, matrix):
     print(f"{name}: {' x '.join(map(str, matrix.shape))}")
-    for row, word in zip(matrix.tolist(), words):
+    for row, word in zip(matrix.tolist(), words, strict=True):
         print(" ".join(f"{number:6.2f}" for number in row), "  ", word)
 
 
@@ -81,9 +81,9 @@ from figures import figure, heatmap
 
 for page in figure(
     "matrices",
-    en="Six matrices for the words dog, squirrel, it. Queries, keys and values give scores, weights and outputs. "
+    en="Six matrices for the words dog, squirrel, it: queries, keys, scores, weights, values, outputs. "
     "The row of 'it' has its greatest weight on 'dog', and its output is mostly dog.",
-    ko="강아지, 다람쥐, 그것에 대한 행렬 여섯 개. 쿼리, 키, 값에서 점수, 가중치, 출력이 나옵니다. "
+    ko="강아지, 다람쥐, 그것에 대한 행렬 여섯 개: 쿼리, 키, 점수, 가중치, 값, 출력. "
     "'그것' 행은 '강아지'의 가중치가 가장 크고, 출력도 대부분 강아지입니다.",
     size=(5, 5.4),
     subplots=(3, 2),
@@ -98,7 +98,7 @@ for page in figure(
         (page.text(en="value", ko="값"), value, names[:2]),
         (page.text(en="output", ko="출력"), output, names[:2]),
     )
-    for axes, (title, matrix, columns) in zip(page.axes.flat, shown):
+    for axes, (title, matrix, columns) in zip(page.axes.flat, shown, strict=True):
         heatmap(axes, matrix, rows=names, columns=columns, values=True)
         axes.set_xticks([i + 0.5 for i in range(len(columns))], columns, rotation=0, ha="center")
         axes.set_title(title)
@@ -142,7 +142,8 @@ assert largest < 1e-5
 # 문장은 이유만 다르고, 이유가 답을 정합니다. 동물 쌍은 훈련할 때 이런 문장에서 함께 나온 적이 없습니다.
 # %% [markdown] lang="en"
 # ## Who is "it"?
-# The sentences differ in the reason alone, and the reason decides. Training never put these two animals into one such sentence.
+# The sentences differ in the reason alone, and the reason decides.
+# Training never put these two animals into one such sentence.
 
 # %% name="sentences"
 from llmref.corpus.references import reference_lines
@@ -160,12 +161,13 @@ class Noun(str):
 def questions(language):
     """The text up to the deciding word, that word, the same word with the other animal, and both animals."""
     numbers = range(len(ANIMALS))
-    pairs = [(a, b) for a in numbers for b in numbers if a != b and held_out(a, b)]
+    pairs = [(a, b) for a in numbers for b in numbers if a != b and held_out(a, b)][::2]
     for _, template in reference_lines(language)[::2]:
         start, _, slot = template.rpartition(" {")  # slot: "a}." or "b:였습니다}."
         other = "b" if slot[0] == "a" else "a"
         for pair in pairs:
-            nouns = dict(zip("ab", (Noun(ANIMALS[number].form(language, "")) for number in pair)))
+            a, b = (Noun(ANIMALS[number].form(language, "")) for number in pair)
+            nouns = {"a": a, "b": b}
             right, wrong = (f" {{{letter}{slot[1:]}".format(**nouns) for letter in (slot[0], other))
             yield start.format(**nouns), right, wrong, nouns[slot[0]], nouns[other]
 
@@ -186,23 +188,27 @@ def split(text):
     return ["⊢", *(unit.strip() for unit in units)], sum(pieces, []), owner
 
 
+def pad(rows):
+    longest = max(map(len, rows))
+    return torch.tensor([row + [0] * (longest - len(row)) for row in rows])
+
+
 def batch(language):
-    """All questions as one padded batch: ids, the last place, the two next tokens, where both animals stand."""
-    rows = []
-    for text, right, wrong, right_animal, wrong_animal in questions(language):
+    """All questions at once: ids, the last place, the two possible tokens, where the two animals stand."""
+    all_ids, last, right, wrong, right_at, wrong_at = [], [], [], [], [], []
+    for text, right_word, wrong_word, right_animal, wrong_animal in questions(language):
         names, ids, owner = split(text)
-        right_ids, wrong_ids = tokenizer.encode(right), tokenizer.encode(wrong)
-        same = next(i for i, (a, b) in enumerate(zip(right_ids, wrong_ids)) if a != b)
-        ids = ids + right_ids[:same]  # the first token in which the two answers part comes next
-        at = []
-        for animal in (right_animal, wrong_animal):
-            word = next(number for number, name in enumerate(names) if name.startswith(animal))
-            at.append([number == word for number in owner])
-        rows.append((ids, len(ids) - 1, right_ids[same], wrong_ids[same], *at))
-    longest = max(len(row[0]) for row in rows)
-    ids, last, right, wrong, right_at, wrong_at = zip(*rows)
-    padded = [torch.tensor([row + [0] * (longest - len(row)) for row in column]) for column in (ids, right_at, wrong_at)]
-    return padded[0], torch.tensor(last), torch.tensor(right), torch.tensor(wrong), padded[1], padded[2]
+        right_ids, wrong_ids = tokenizer.encode(right_word), tokenizer.encode(wrong_word)
+        while right_ids[0] == wrong_ids[0]:  # up to the first token in which the two answers part
+            ids, right_ids, wrong_ids = ids + right_ids[:1], right_ids[1:], wrong_ids[1:]
+        all_ids.append(ids)
+        last.append(len(ids) - 1)
+        right.append(right_ids[0])
+        wrong.append(wrong_ids[0])
+        for animal, places in ((right_animal, right_at), (wrong_animal, wrong_at)):
+            first = next(number for number, name in enumerate(names) if name.startswith(animal))
+            places.append([number == first for number in owner] + [False] * (len(ids) - len(owner)))
+    return pad(all_ids), *map(torch.tensor, (last, right, wrong)), pad(right_at), pad(wrong_at)
 
 
 batches = {language: batch(language) for language in ("en", "ko")}
@@ -239,12 +245,14 @@ from figures import COLORS, figure
 
 for page in figure(
     "cut",
-    en="Reference accuracy in English with nothing cut, with each block's attention cut, and with all of it cut; a line marks chance.",
-    ko="한국어 문장에서 그것을 맞힌 비율. 그대로일 때, 블록마다 어텐션을 끌 때, 모두 끌 때를 보이고, 우연히 맞힐 비율을 선으로 표시합니다.",
+    en="How often the model is right in English: with nothing cut, with each block's attention cut, "
+    "and with all of it cut. A line marks chance.",
+    ko="한국어 문장에서 맞힌 비율. 그대로일 때, 블록마다 어텐션을 끌 때, 모두 끌 때입니다. "
+    "우연히 맞힐 비율을 선으로 표시했습니다.",
     size=(5, 3),
 ):
     heights = [found[setting][page.language] for setting in settings]
-    labels = [page.text(en="nothing", ko="없음"), *map(str, range(len(layers))), page.text(en="all", ko="모두")]
+    labels = [page.text(en="none", ko="없음"), *map(str, range(len(layers))), page.text(en="all", ko="모두")]
     page.axes.bar(labels, heights, color=[COLORS[0], *[COLORS[2]] * len(layers), COLORS[1]])
     for place, height in enumerate(heights):
         page.axes.text(place, height + 1.5, f"{height:.0f}", ha="center")
@@ -275,7 +283,7 @@ everything = [llmref.Cut(layer) for layer in layers]
 for language, (first, second) in pairs.items():
     whole = (last_logits(first) - last_logits(second)).abs().max().item()
     cut = (last_logits(first, everything) - last_logits(second, everything)).abs().max().item()
-    print(f"{language}: the two sentences' logits differ by up to {whole:.2f}; with attention cut, by {cut:.2f}")
+    print(f"{language}: the logits differ by up to {whole:.2f}; with attention cut, by {cut:.2f}")
     assert whole > 0.1 and cut < 1e-4
 
 # %% [markdown] lang="ko"
@@ -290,34 +298,50 @@ best = {}
 for language in ("en", "ko"):
     ids, last, _, _, right_at, wrong_at = batches[language]
     seen = llmref.trace(model, ids)
-    each, gaps = torch.arange(len(ids)), []
+    each, heads = torch.arange(len(ids)), []
     for block in range(len(model.blocks)):
         looks = seen[f"blocks.{block}.attention.weights"][each, :, last]  # [questions, heads, keys]
-        on_right = (looks * right_at[:, None]).sum(dim=-1).mean(dim=0)
-        on_wrong = (looks * wrong_at[:, None]).sum(dim=-1).mean(dim=0)
-        gaps += [(r - w, r, w, block, head) for head, (r, w) in enumerate(zip(on_right.tolist(), on_wrong.tolist()))]
-    gap, on_right, on_wrong, block, head = max(gaps)
+        on_right, on_wrong = (
+            (looks * places[:, None]).sum(dim=-1).mean(dim=0) for places in (right_at, wrong_at)
+        )
+        for head, gap in enumerate((on_right - on_wrong).tolist()):
+            heads.append((gap, block, head, on_right[head].item(), on_wrong[head].item()))
+    _, block, head, right, wrong = max(heads)
     best[language] = (block, head)
-    print(f"{language}: block {block}, head {head}: weight {on_right:.2f} on the right animal, {on_wrong:.2f} on the other")
-    assert on_right > 2 * on_wrong
+    print(f"{language}: block {block}, head {head}; right animal {right:.2f}, the other {wrong:.2f}")
+    assert right > 2 * wrong
+
+# %% name="example"
+examples = {}
+for language, texts in pairs.items():
+    block, head = best[language]
+    examples[language] = []
+    for right, text in enumerate(texts):  # the dog in the first sentence, the squirrel in the second
+        names, ids, owner = split(text)
+        looks = llmref.trace(model, ids)[f"blocks.{block}.attention.weights"][0, head, -1]
+        by_word = torch.zeros(len(names)).index_add(0, torch.tensor(owner), looks)
+        examples[language].append((names, by_word.tolist()))
+        animals = (("dog", "강아지"), ("squirrel", "다람쥐"))
+        on = [by_word[[name.startswith(one) for name in names]].sum().item() for one in animals]
+        print(f"{text}\n    dog 강아지 {on[0]:.2f}, squirrel 다람쥐 {on[1]:.2f}")
+        assert on[right] > 2 * on[1 - right]
 
 # %% name="idea-figure"
 from figures import COLORS, figure
 
 for page in figure(
     "idea",
-    en="Where the last word looks, in two sentences that differ in the reason. Hungry: mostly at 'dog'. Had stolen a nut: mostly at 'squirrel'.",
-    ko="이유만 다른 두 문장에서 마지막 단어가 보는 곳. 배가 고팠을 때는 주로 '강아지가'를, 도토리를 훔쳤을 때는 주로 '다람쥐를' 봅니다.",
+    en="Where the last word looks, in two sentences that differ in the reason. "
+    "Hungry: more at 'dog' than at 'squirrel'. Had stolen a nut: more at 'squirrel'.",
+    ko="이유만 다른 두 문장에서 마지막 단어가 보는 곳. "
+    "배가 고팠을 때는 '강아지가'를 더 보고, 도토리를 훔쳤을 때는 '다람쥐를' 더 봅니다.",
     size=(5, 5),
     subplots=(1, 2),
 ):
-    block, head = best[page.language]
-    for axes, text in zip(page.axes, pairs[page.language]):
-        names, ids, owner = split(text)
-        looks = llmref.trace(model, ids)[f"blocks.{block}.attention.weights"][0, head, -1]
-        by_word = torch.zeros(len(names)).index_add(0, torch.tensor(owner), looks).tolist()
+    for axes, (names, by_word) in zip(page.axes, examples[page.language], strict=True):
         animals = [name.startswith(("dog", "squirrel", "강아지", "다람쥐")) for name in names]
-        axes.barh(range(len(names)), by_word, color=[COLORS[1] if animal else COLORS[0] for animal in animals])
+        colors = [COLORS[1] if animal else COLORS[0] for animal in animals]
+        axes.barh(range(len(names)), by_word, color=colors)
         axes.set_yticks(range(len(names)), names)
         axes.set_ylim(len(names) - 0.4, -0.6)
         axes.set_xlim(0, 1)
@@ -337,7 +361,8 @@ for language, texts in pairs.items():
         names, ids, owner = split(text)
         word = next(number for number, name in enumerate(names) if name in ("it", "그것이"))
         place = max(i for i, number in enumerate(owner) if number == word)
-        looks.append(llmref.trace(model, ids)[f"blocks.{block}.attention.weights"][0, head, place, : place + 1])
+        weights_of_block = llmref.trace(model, ids)[f"blocks.{block}.attention.weights"]
+        looks.append(weights_of_block[0, head, place, : place + 1])
     change = (looks[0] - looks[1]).abs().max().item()
     print(f"{language}: weights of '{names[word]}' in the two sentences, largest difference {change:.6f}")
     assert change < 1e-5
@@ -345,4 +370,5 @@ for language, texts in pairs.items():
 # %% name="unscaled"
 for name, divisor in (("divided by √head_dim", math.sqrt(head_dim)), ("not divided", 1.0)):
     row = (query[2] @ key.T / divisor).softmax(dim=-1)
-    print(f"{name:22} " + "  ".join(f"{word} {weight:.2f}" for word, weight in zip(words, row.tolist())))
+    each = (f"{word} {weight:.2f}" for word, weight in zip(words, row.tolist(), strict=True))
+    print(f"{name:22}", "  ".join(each))

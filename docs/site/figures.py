@@ -42,8 +42,8 @@ LANGUAGES = ("ko", "en") if KOREAN_FONT else ("en",)
 
 STYLE: dict[str, Any] = {
     "font.family": [*([KOREAN_FONT] if KOREAN_FONT else []), "DejaVu Sans"],
-    "font.size": 11,
-    "axes.titlesize": 12,
+    "font.size": 13,
+    "axes.titlesize": 13,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.prop_cycle": cycler(color=COLORS),
@@ -136,9 +136,10 @@ def heatmap(
     axes.pcolormesh(numbers, cmap=HEAT, vmin=0, vmax=maximum or numbers.max() or 1)
     axes.set_xlim(0, width)
     axes.set_ylim(height, 0)
-    axes.set_xticks(
-        [i + 0.5 for i in range(len(columns))], columns, rotation=45, ha="right", rotation_mode="anchor"
-    )
+    axes.set_xticks([i + 0.5 for i in range(len(columns))], columns)
+    if max(map(len, columns), default=0) > 2:
+        for label in axes.get_xticklabels():
+            label.set(rotation=45, horizontalalignment="right", rotation_mode="anchor")
     axes.set_yticks([i + 0.5 for i in range(len(rows))], rows)
     axes.tick_params(length=0)
     for side in axes.spines.values():
@@ -152,7 +153,7 @@ def heatmap(
                     f"{numbers[row, column]:.2f}",
                     ha="center",
                     va="center",
-                    fontsize=9,
+                    fontsize=11,
                 )
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from llmref.corpus.grammar import (
     END,
+    Atom,
     Node,
     Option,
     Slot,
@@ -169,34 +170,59 @@ class Chain:
         arriving: dict[str, dict[Values, float]] = defaultdict(lambda: defaultdict(float))
         arriving[self._start][self.start.values] = 1.0
         for name in order:
-            alike: dict[Values, list[tuple[Values, float]]] = defaultdict(list)
+            members: dict[Values, list[tuple[Values, float]]] = defaultdict(list)
             for values, mass in arriving.pop(name).items():
-                alike[_only(values, reads[name])].append((values, mass))
+                members[_only(values, reads[name])].append((values, mass))
+            totals = {seen: math.fsum(mass for _, mass in alike) for seen, alike in members.items()}
             needed = _needed(self._roots[name], self._variables, live)
-            for seen, members in alike.items():
-                total = math.fsum(mass for _, mass in members)
-                exits: dict[tuple[str, Values], float] = defaultdict(float)
-                frontier: dict[tuple[Node, Values], float] = {(self._roots[name], seen): 1.0}
-                while frontier:
-                    beyond: dict[tuple[Node, Values], float] = defaultdict(float)
-                    for (node, values), share in frontier.items():
-                        if node.next is not None:
-                            exits[node.next, values] += share
-                            continue
-                        edges = list(self._edges(node, values))
-                        yield total * share, [(probability, unit) for probability, unit, _, _ in edges]
-                        for probability, _, child, after in edges:
-                            beyond[child, _only(after, needed[child])] += share * probability
-                    frontier = beyond
-                for (part, drawn), share in exits.items():
-                    if not part:
-                        continue
-                    for values, mass in members:
-                        kept = _only(values, live[part])
-                        merged = tuple(
-                            new if new is not None else old for new, old in zip(drawn, kept, strict=True)
+            # What the part found when it began, and what is known now -> how often that is so.
+            waiting = [(self._roots[name], {(seen, seen): total for seen, total in totals.items()})]
+            exits: dict[str, dict[tuple[Values, Values], float]] = defaultdict(lambda: defaultdict(float))
+            while waiting:
+                node, known = waiting.pop()
+                if node.next is None:
+                    yield from self._leave(node, known, needed, waiting)
+                    continue
+                for key, mass in known.items():
+                    exits[node.next][key] += mass
+            exits.pop("", None)
+            for part, leaving in exits.items():
+                for (seen, now), mass in leaving.items():
+                    for values, weight in members[seen]:
+                        arriving[part][_joined(now, _only(values, live[part]))] += (
+                            weight * mass / totals[seen]
                         )
-                        arriving[part][merged] += mass * share
+
+    def _leave(
+        self,
+        node: Node,
+        known: dict[tuple[Values, Values], float],
+        needed: Mapping[Node, frozenset[int]],
+        waiting: list[tuple[Node, dict[tuple[Values, Values], float]]],
+    ) -> Iterator[tuple[float, list[tuple[float, str]]]]:
+        """Visit one node, and put those that follow it on the list."""
+        words = [(share, atom) for share, atom, _ in node.edges if isinstance(atom, str)]
+        if len(words) == len(node.edges):  # the same choices, whatever was drawn: one visit for all
+            yield math.fsum(known.values()), words
+            for share, _, child in node.edges:
+                waiting.append((child, known if share == 1 else {key: share * m for key, m in known.items()}))
+            return
+        following: dict[Node, dict[tuple[Values, Values], float]] = defaultdict(lambda: defaultdict(float))
+        over = {child: self._over(node, atom, child, needed) for _, atom, child in node.edges}
+        for (seen, now), mass in known.items():
+            edges = list(self._edges(node, now))
+            yield mass, [(probability, unit) for probability, unit, _, _ in edges]
+            for probability, _, child, after in edges:
+                for index in over[child]:
+                    after = (*after[:index], None, *after[index + 1 :])
+                following[child][seen, after] += mass * probability
+        waiting.extend(following.items())
+
+    @staticmethod
+    def _over(node: Node, atom: Atom, child: Node, needed: Mapping[Node, frozenset[int]]) -> frozenset[int]:
+        """The variables that nothing reads any more once ``child`` is reached."""
+        drawn = {atom.variable} if isinstance(atom, Slot) else set()
+        return (needed[node] | drawn) - needed[child]
 
     def _reads(self, options: Sequence[Option]) -> frozenset[int]:
         slots = [atom for option in options for atom in option.atoms if isinstance(atom, Slot)]
@@ -235,6 +261,10 @@ def _needed(
 
     visit(root)
     return needed
+
+
+def _joined(values: Values, others: Values) -> Values:
+    return tuple(b if a is None else a for a, b in zip(values, others, strict=True))
 
 
 def _only(values: Values, indices: frozenset[int]) -> Values:

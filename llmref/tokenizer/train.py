@@ -15,8 +15,8 @@ def learn_merges(words: Mapping[bytes, int], tokens: Sequence[bytes], vocab_size
     """Learns merges until the vocabulary is full or no pair is left.
 
     A word is kept as a string with one character per token, ``chr(id)``. A pair is then a string of two
-    characters, a merge is one ``str.replace``, and pairs compare by their ids. Each merge corrects the counts
-    of the words it changes, so that the text is never counted again.
+    characters, a merge is one ``str.replace``, and pairs compare by their ids. A merge corrects the counts of
+    its neighbours only, so that the text is never counted again.
 
     Args:
         words: How often each word occurs, as bytes.
@@ -32,7 +32,8 @@ def learn_merges(words: Mapping[bytes, int], tokens: Sequence[bytes], vocab_size
     """
     tokens = list(tokens)
     ids = {token: index for index, token in enumerate(tokens)}
-    symbols = ["".join(chr(ids[bytes([byte])]) for byte in word) for word in words]
+    alphabet = "".join(chr(ids[bytes([byte])]) for byte in range(256))
+    symbols = [word.decode("latin-1").translate(alphabet) for word in words]
     counts = list(words.values())
 
     pair_counts: defaultdict[str, int] = defaultdict(int)
@@ -46,29 +47,35 @@ def learn_merges(words: Mapping[bytes, int], tokens: Sequence[bytes], vocab_size
 
     merges: list[Pair] = []
     while heap and len(tokens) < vocab_size:
-        count, pair = heapq.heappop(heap)
-        if -count != pair_counts[pair]:  # earlier merges took some: back into the heap with what is left
+        expected, pair = heapq.heappop(heap)
+        if -expected != pair_counts[pair]:  # earlier merges took some: back into the heap with what is left
             if pair_counts[pair] > 0:
                 heapq.heappush(heap, (-pair_counts[pair], pair))
             continue
-        left, right = (tokens[ord(symbol)] for symbol in pair)
-        merges.append((left, right))
+        first, second = pair
         merged = chr(len(tokens))
-        tokens.append(left + right)
+        merges.append((tokens[ord(first)], tokens[ord(second)]))
+        tokens.append(b"".join(merges[-1]))
 
-        grown: set[str] = set()
+        changes: defaultdict[str, int] = defaultdict(int)
         for place in places.pop(pair):
-            word = symbols[place]
-            symbols[place] = joined = word.replace(pair, merged)
-            if joined == word:
-                continue
-            for old in map(add, word, word[1:]):
-                pair_counts[old] -= counts[place]
-            for new in map(add, joined, joined[1:]):
-                pair_counts[new] += counts[place]
-                if merged in new:
-                    places[new].add(place)
-                    grown.add(new)
-        for new in grown:
-            heapq.heappush(heap, (-pair_counts[new], new))
+            symbols[place] = word = symbols[place].replace(pair, merged)
+            at = word.find(merged)
+            while at >= 0:
+                if at > 0:
+                    before = word[at - 1]
+                    changes[(second if before == merged else before) + first] -= counts[place]
+                    changes[before + merged] += counts[place]
+                    places[before + merged].add(place)
+                after = word[at + 1 : at + 2]
+                if after and after != merged:  # if it is, the next round sees this pair from its right
+                    changes[second + after] -= counts[place]
+                    changes[merged + after] += counts[place]
+                    places[merged + after].add(place)
+                at = word.find(merged, at + 1)
+        for changed, change in changes.items():
+            pair_counts[changed] += change
+            if merged in changed:
+                heapq.heappush(heap, (-change, changed))
+        pair_counts[pair] = 0
     return merges

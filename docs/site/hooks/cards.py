@@ -11,12 +11,12 @@ from machinery.labels import LABELS
 from machinery.pages import Directive, replace_directives
 from machinery.terms import Term, term, terms
 from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import Files
 from mkdocs.structure.pages import Page
 from mkdocs.utils import get_relative_url
 
 LINK = re.compile(r'<a href="term:(?P<slug>[^"]*)"[^>]*>(?P<word>.*?)</a>', re.DOTALL)
+TITLE = re.compile(r"^# +(.+?) *(?:\{[^}]*\})?$", re.MULTILINE)
 HEADING = re.compile(r"<h[1-6][^>]*>.*?</h[1-6]>", re.DOTALL)
 
 
@@ -41,7 +41,7 @@ def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files
         try:
             found = term(match["slug"])
         except SiteError as error:
-            raise PluginError(f"{page.file.src_path}: {error}") from error
+            raise SiteError(f"{page.file.src_path}: {error}") from error
         target = f"{get_relative_url('glossary.html', page.url)}#{found.slug}"
         if found.slug in seen:
             return f'<a href="{target}">{match["word"]}</a>'
@@ -49,7 +49,7 @@ def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files
         return card(found, match["word"], target, language)
 
     if any('href="term:' in heading for heading in HEADING.findall(content)):
-        raise PluginError(f"{page.file.src_path}: a term mark in a heading; put it in the text under it")
+        raise SiteError(f"{page.file.src_path}: a term mark in a heading; put it in the text under it")
     return LINK.sub(link, content)
 
 
@@ -78,7 +78,9 @@ def entry(found: Term, page: Page, language: str, files: Files) -> str:
     if found.names["en"] != found.names["ko"]:
         name += f' <span class="glossary__other" lang="{other}">{html.escape(found.names[other])}</span>'
     text = html.escape(found.sentences[language])
-    if found.page and files.get_file_from_path(f"{found.page}.md"):
-        url = get_relative_url(f"{found.page}.html", page.url)
-        text += f' <a href="{url}">{LABELS[language]["page"]} {found.page}</a>'
+    lives_on = files.get_file_from_path(f"{found.page}.md")
+    if lives_on:
+        title = TITLE.search(lives_on.content_string)
+        link = f'<a href="{get_relative_url(lives_on.url, page.url)}">{title[1] if title else found.page}</a>'
+        text += f' <span class="glossary__page">{LABELS[language]["page"]}: {link}</span>'
     return f'<dt id="{found.slug}">{name}</dt><dd>{text}</dd>'

@@ -8,7 +8,6 @@ from machinery.experiments import cell, figure_html
 from machinery.labels import LABELS
 from machinery.pages import Directive, fence, replace_directives
 from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import Files
 from mkdocs.structure.pages import Page
 from nbformat import NotebookNode
@@ -22,7 +21,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     try:
         return replace_directives(markdown, "cell", lambda directive: block(directive, page, language))
     except SiteError as error:
-        raise PluginError(f"{page.file.src_path}, {error}") from error
+        raise SiteError(f"{page.file.src_path}, {error}") from error
 
 
 def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files) -> str:

@@ -12,19 +12,29 @@ import sys
 from functools import cache
 from typing import Any
 
+from machinery import BUILD, PACKAGE, ROOT, SITE_SOURCES, SiteError
+from machinery.pages import Directive, replace_directives
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.plugins import get_plugin_logger
-from mkdocs.structure.files import Files
+from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from mkdocs.utils import get_relative_url
 
-from machinery import BUILD, PACKAGE, ROOT, SITE_SOURCES, SiteError
-from machinery.pages import Directive, replace_directives
-
 LABS = SITE_SOURCES / "labs"
 FRAME = re.compile(r'<section data-llmref-lab="(?P<prompt>[^"]*)" data-run="(?P<run>yes|no)"></section>')
+ASSETS = {
+    "assets/labs": (LABS, ("*.js", "*.css", "text.json")),
+    "assets/tiny": (PACKAGE / "tiny", ("config.json", "model.safetensors", "tokenizer.json")),
+}
 log = get_plugin_logger(__name__)
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    for target, (folder, patterns) in ASSETS.items():
+        for file in sorted(file for pattern in patterns for file in folder.glob(pattern)):
+            files.append(File.generated(config, f"{target}/{file.name}", abs_src_path=str(file)))
+    return files
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
@@ -165,7 +175,7 @@ def chip(shown: dict[str, str], kind: str) -> str:
 
 
 def token(shown: dict[str, str], words: dict[str, Any]) -> str:
-    """A token by itself, as in a table: a mark for its leading space, its characters, its unfinished bytes."""
+    """A token by itself, as in a table: a mark for its leading space, characters, unfinished bytes."""
     if shown["kind"] == "special":
         return f'<span class="lab-special">{words["end"]}</span>'
     text = shown["text"].removeprefix(" ")

@@ -1,4 +1,4 @@
-"""Completes the navigation: one list of files serves both languages; section names are the page's language's."""
+"""Completes the navigation: one list of files serves both languages, with section names in each."""
 
 import os
 

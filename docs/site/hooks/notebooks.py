@@ -6,10 +6,9 @@ That is half a megabyte of styles and scripts, some from other hosts, and figure
 import html
 
 from bs4 import BeautifulSoup, Tag
-from machinery import FIGURE_TYPE
+from machinery import FIGURE_TYPE, SiteError
 from machinery.experiments import cell, figure_html
 from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import Files
 from mkdocs.structure.pages import Page
 from mkdocs.structure.toc import AnchorLink, TableOfContents
@@ -43,7 +42,7 @@ def prose(found: Tag, anchors: list[AnchorLink]) -> str:
     """A Markdown cell; its headings get ids by their number, equal in both languages."""
     body = found.select_one(".jp-RenderedMarkdown")
     if body is None:
-        raise PluginError(f"notebook cell without text: {found.get('id')}")
+        raise SiteError(f"notebook cell without text: {found.get('id')}")
     for heading in body.select("h1, h2, h3"):
         for link in heading.select(".anchor-link"):
             link.decompose()
@@ -56,7 +55,7 @@ def code(found: Tag, slug: str, name: str, language: str) -> str:
     """A code cell with its outputs, in the markup of `!cell`."""
     source = found.select_one(".hl-python pre")
     if source is None:
-        raise PluginError(f"notebook cell '{slug}.{name}' has no source")
+        raise SiteError(f"notebook cell '{slug}.{name}' has no source")
     path = f"{slug}.{name}"
     label = f'<span class="filename">{path}</span>'
     inner = f"<pre><span></span><code>{source.decode_contents()}</code></pre>"

@@ -4,7 +4,6 @@ from machinery import SiteError
 from machinery.code import source
 from machinery.pages import Directive, fence, replace_directives
 from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import Files
 from mkdocs.structure.pages import Page
 
@@ -13,7 +12,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     try:
         return replace_directives(markdown, "code", block)
     except SiteError as error:
-        raise PluginError(f"{page.file.src_path}, {error}") from error
+        raise SiteError(f"{page.file.src_path}, {error}") from error
 
 
 def block(directive: Directive) -> str:

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from mkdocs.exceptions import PluginError
+
 SITE_SOURCES = Path(os.path.abspath(__file__)).parents[1]
 """docs/site"""
 DOCS = SITE_SOURCES.parent
@@ -19,5 +21,5 @@ FIGURE_TYPE = "application/vnd.llmref.figure+json"
 """The output type of a figure: its name, its alternative texts and its SVG, by language."""
 
 
-class SiteError(Exception):
-    """Something in the site's sources is wrong; the message says where, what, and what was expected."""
+class SiteError(PluginError):
+    """Stops the build: a source of the site is wrong; the message says where, what, what was expected."""

@@ -41,7 +41,8 @@ HOW_TO_RUN = {
         "This notebook ran when the site was built; the outputs below are from that run. "
         "[{title}](../{page}.html) explains it. "
         "To run it yourself, `pip install llmref matplotlib ipykernel`, "
-        "then download the [notebook]({slug}.ipynb) and [figures.py](../assets/figures.py) into the same folder."
+        "then download the [notebook]({slug}.ipynb) and [figures.py](../assets/figures.py) "
+        "into the same folder."
     ),
 }
 

@@ -84,7 +84,7 @@ def directive_of(line: Line) -> Directive | None:
 
 
 def replace_directives(markdown: str, name: str, render: Callable[[Directive], str]) -> str:
-    """Puts what `render` gives, at the same indent, between blank lines, in the place of every `!name` line."""
+    """Puts what `render` gives, at the same indent and between blank lines, in the place of each `!name`."""
     result = []
     for line in lines(markdown):
         directive = directive_of(line)

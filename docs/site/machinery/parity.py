@@ -38,6 +38,12 @@ SCALES = {
         "T": 1e12,
     },
 }
+ENGLISH_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+KOREAN_WORDS = ("영", "하나|한", "둘|두", "셋|세", "넷|네", "다섯", "여섯", "일곱", "여덟", "아홉", "열")
+SPELLED = [
+    re.compile(rf"\b{english}\b|(?<![가-힣])(?:{korean})(?![가-힣])", re.IGNORECASE)
+    for english, korean in zip(ENGLISH_WORDS, KOREAN_WORDS, strict=True)
+]
 LONGEST_FIRST = "|".join(sorted(SCALES, key=len, reverse=True))
 NUMBER = re.compile(
     rf"(?<![A-Za-z0-9_.])(?P<digits>\d[\d,]*(?:\.\d+)?)(?:\s?(?P<scale>{LONGEST_FIRST})(?![A-Za-z]))?"
@@ -56,6 +62,8 @@ class Facts:
     terms: Counter[str] = field(default_factory=Counter)
     numbers: dict[frozenset[float], int] = field(default_factory=dict)
     """Each number as the values it may stand for, and the line it is first seen on."""
+    spelled: set[float] = field(default_factory=set)
+    """Numbers in words: they are not asked for on the other page, but they answer for a number there."""
     problems: list[str] = field(default_factory=list)
 
 
@@ -137,6 +145,7 @@ def facts(file: Path, language: str) -> Facts:
         prose = NOT_PROSE.sub(" ", line.text)
         for values in numbers(prose):
             found.numbers.setdefault(values, line.number)
+        found.spelled.update(float(value) for value, word in enumerate(SPELLED) if word.search(prose))
         if language == "ko":
             found.problems.extend(prose_problems(prose, where))
     ids = [each for _, each in found.headings]
@@ -175,7 +184,7 @@ def compare(slug: str, korean: Facts, english: Facts) -> Iterator[str]:
             extra = f"only ko {sorted((ko - en).elements())}, only en {sorted((en - ko).elements())}"
             yield f"{where}: {what} differ: {extra}"
     for language, own, other in (("ko", korean, english), ("en", english, korean)):
-        there = frozenset().union(*other.numbers)
+        there = other.spelled.union(*other.numbers)
         for values, line in own.numbers.items():
             if not values & there:
                 yield f"docs/{language}/{slug}:{line}: the number {min(values):g} is not on the other page"
