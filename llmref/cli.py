@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 import torch
 
-from llmref import checkpoint, generation
+from llmref import __version__, checkpoint, generation
 from llmref.model import Transformer
 from llmref.tiny import FOLDER
 from llmref.tiny.recipe import WorldDocuments, model_config
@@ -26,13 +26,19 @@ device_option = click.option("--device", default="cpu", show_default=True, help=
 dtype_option = click.option("--dtype", default="float32", show_default=True, type=click.Choice(list(DTYPES)))
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="llmref")
-def cli() -> None:
+@click.group(
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__)
+@click.pass_context
+def cli(context: click.Context) -> None:
     """A transformer LLM you can read: generate text, look inside, train your own.
 
     Every command uses the tiny bilingual model that comes with the package, unless --model says otherwise.
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 @cli.command()

@@ -108,6 +108,7 @@ def run_session(text: str, namespace: dict[str, Any], name: str) -> None:
     """Runs a session at the prompt, and compares its output."""
     test = doctest.DocTestParser().get_doctest(textwrap.dedent(text), namespace, name, name, 0)
     test.globs = namespace
+    assert not any(example.options.get(doctest.SKIP) for example in test.examples), "it skips a line"
     said: list[str] = []
     result = doctest.DocTestRunner(optionflags=FLAGS, verbose=False).run(
         test, out=said.append, clear_globs=False

@@ -48,17 +48,11 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_help_names_every_command(run: Run) -> None:
-    for arguments in (["--help"], ["-h"]):
+    for arguments in ([], ["--help"], ["-h"]):
         result = run(*arguments)
         assert result.code == 0
         assert all(f"\n  {command} " in result.out for command in COMMANDS)
         assert "A transformer LLM you can read" in result.out
-
-
-def test_no_command_shows_the_help_and_fails(run: Run) -> None:
-    result = run()
-    assert result.code == 2
-    assert all(f"\n  {command} " in result.out + result.err for command in COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -68,11 +62,11 @@ def test_each_command_has_help_with_its_defaults(run: Run, command: str) -> None
     assert result.out.startswith(f"Usage: llmref {command} [OPTIONS]")
     assert "default" in result.out
     if command != "train":
-        assert "the tiny model" in result.out
+        assert "the tiny model" in " ".join(result.out.split())
 
 
 def test_the_version_is_the_packages(run: Run) -> None:
-    assert llmref.__version__ in run("--version").out
+    assert run("--version").out == f"llmref, version {llmref.__version__}\n"
 
 
 @pytest.mark.parametrize(

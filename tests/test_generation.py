@@ -134,7 +134,7 @@ def test_a_stop_text_ends_it_also_across_tokens() -> None:
     ids = list(generate_ids(model, [0, *tokenizer.encode("the cat")], GREEDY, 30))
     edges = [len(tokenizer.decode(ids[:n])) for n in range(1, len(ids))]
     tried = 0
-    for edge in edges:
+    for edge in edges[::4]:
         stop = text[max(edge - 2, 0) : edge + 2]
         if "�" in stop or len(stop) < 3:
             continue

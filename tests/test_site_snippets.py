@@ -25,6 +25,7 @@ pytestmark = pytest.mark.built
 
 READER = ROOT / ".venv-wheel"
 NO_CODE = {"", "text", "json", "yaml", "toml", "csv", "html", "output", "math", "markdown", "md", "diff"}
+NOT_RUN = "blocks not run, with their reason on the page"
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -52,7 +53,7 @@ def module_of(page: str) -> str:
 
 def job_of(page: str, found: list[Block], sentences: list[str]) -> tuple[dict[str, Any], Counter[str]]:
     """What the reader's Python has to do for a page, and what each block is counted as."""
-    counts: Counter[str] = Counter()
+    counts: Counter[str] = Counter({NOT_RUN: 0})
     work: list[dict[str, Any]] = []
     for block in found:
         item = {"number": block.number, "text": block.text, "source": block.source, "module": ""}
@@ -63,7 +64,7 @@ def job_of(page: str, found: list[Block], sentences: list[str]) -> tuple[dict[st
             work.append({**item, "kind": "source"})
             counts["blocks of Python equal to the wheel's source"] += 1
         elif block.reason:
-            counts["blocks not run, with their reason on the page"] += 1
+            counts[NOT_RUN] += 1
         elif block.is_python and block.is_session:
             work.append({**item, "kind": "session", "module": module_of(page) if block.in_docstring else ""})
             counts["blocks of Python run"] += 1

@@ -1,10 +1,11 @@
 # %% [markdown] lang="ko"
 # # 정방향 계산
-# 토크나이저, 블록 스택, LM 헤드를 하나씩 손으로 돌립니다. 화살표마다 텐서의 크기를 적고, 계산이 어디에 몰려 있는지 셉니다.
+# 토크나이저, 블록 스택, LM 헤드를 하나씩 손으로 돌립니다.
+# 화살표마다 텐서의 크기를 적고, 계산이 어디에 몰려 있는지 셉니다.
 # %% [markdown] lang="en"
 # # The forward pass
-# The tokenizer, the stack of blocks and the LM head, run by hand one after the other: a shape for every arrow, and
-# a count of where the computation is.
+# The tokenizer, the stack of blocks and the LM head, run by hand one after the other:
+# a shape for every arrow, and a count of where the computation is.
 
 # %% name="load"
 import torch
@@ -14,7 +15,10 @@ from llmref.corpus import World
 
 torch.set_num_threads(1)
 model, tokenizer = llmref.load_tiny()
-texts = {"ko": "옛날에 민지라는 아이가 숲에 살았습니다. 민지는", "en": "Once upon a time, a child named Minji lived in the forest. She"}
+texts = {
+    "ko": "옛날에 민지라는 아이가 숲에 살았습니다. 민지는",
+    "en": "Once upon a time, a child named Minji lived in the forest. She",
+}
 
 # %% [markdown] lang="ko"
 # ## 세 부분을 손으로
@@ -44,7 +48,11 @@ hidden = model.final_norm(x)
 logits = model.lm_head(hidden)
 probabilities = logits[0, -1].softmax(dim=-1)
 print("logits:", tuple(logits.shape))
-print("the probabilities of the next token:", tuple(probabilities.shape), f"with the sum {probabilities.sum():.4f}")
+print(
+    "the probabilities of the next token:",
+    tuple(probabilities.shape),
+    f"with the sum {probabilities.sum():.4f}",
+)
 
 # %% name="equal"
 whole = model(ids, positions)
@@ -57,10 +65,11 @@ from figures import COLORS, figure
 
 for page in figure(
     "pipeline",
-    en="The forward pass from top to bottom: text, token ids, token embedding, five transformer blocks, final norm, "
-    "LM head, probabilities; the shape of the tensor is written beside each arrow.",
-    ko="위에서 아래로 그린 정방향 계산: 텍스트, 토큰 ID, 토큰 임베딩, 트랜스포머 블록 다섯 개, 마지막 정규화, LM 헤드, 확률. "
-    "화살표 옆에 텐서의 크기가 적혀 있습니다.",
+    en="The forward pass from top to bottom: text, token ids, token embedding, "
+    "five transformer blocks, final norm, LM head, probabilities; "
+    "the shape of the tensor is written beside each arrow.",
+    ko="위에서 아래로 그린 정방향 계산: 텍스트, 토큰 ID, 토큰 임베딩, "
+    "트랜스포머 블록 다섯 개, 마지막 정규화, LM 헤드, 확률. 화살표 옆에 텐서의 크기가 적혀 있습니다.",
     size=(5, 7.2),
 ):
     seen = llmref.trace(model, [model.config.bos_id, *tokenizer.encode(texts[page.language])])
@@ -70,10 +79,18 @@ for page in figure(
         return " × ".join(map(str, seen[name].shape[1:]))
 
     rows = [
-        (page.text(en="tokenizer", ko="토크나이저"), 0, page.text(en=f"{tokens} token IDs", ko=f"토큰 ID {tokens}개")),
+        (
+            page.text(en="tokenizer", ko="토크나이저"),
+            0,
+            page.text(en=f"{tokens} token IDs", ko=f"토큰 ID {tokens}개"),
+        ),
         (page.text(en="token embedding", ko="토큰 임베딩"), 1, shape("embedding")),
         *[
-            (page.text(en=f"transformer block {i}", ko=f"트랜스포머 블록 {i}"), 2, shape(f"blocks.{i}.output"))
+            (
+                page.text(en=f"transformer block {i}", ko=f"트랜스포머 블록 {i}"),
+                2,
+                shape(f"blocks.{i}.output"),
+            )
             for i in range(len(model.blocks))
         ],
         (page.text(en="final norm", ko="마지막 정규화"), 3, shape("final_norm")),
@@ -83,7 +100,10 @@ for page in figure(
     axes.set_axis_off()
     axes.set_xlim(0, 10)
     axes.set_ylim(-len(rows) - 0.6, 1)
-    ends = (page.text(en="text", ko="텍스트"), page.text(en="probabilities of the next token", ko="다음 토큰의 확률"))
+    ends = (
+        page.text(en="text", ko="텍스트"),
+        page.text(en="probabilities of the next token", ko="다음 토큰의 확률"),
+    )
     axes.text(3.5, 0.6, ends[0], ha="center", va="center")
     axes.text(3.5, -len(rows) - 0.35, ends[1], ha="center", va="center")
     axes.annotate("", (3.5, 0.02), (3.5, 0.42), arrowprops={"arrowstyle": "->"})
@@ -102,7 +122,10 @@ for page in figure(
 truth = World().next_token(ids[0].tolist(), tokenizer)
 for token_id in probabilities.topk(5).indices.tolist():
     piece = tokenizer.decode([token_id])
-    print(f"{piece!r:<12} the model says {probabilities[token_id]:.3f}, the world's own rule {truth.get(token_id, 0):.3f}")
+    print(
+        f"{piece!r:<12} the model says {probabilities[token_id]:.3f}, "
+        f"the world's own rule {truth.get(token_id, 0):.3f}"
+    )
     assert abs(probabilities[token_id].item() - truth.get(token_id, 0)) < 0.1
 
 # %% [markdown] lang="ko"
@@ -140,10 +163,16 @@ assert sum(parameters(*shapes["llmref tiny"])) == counted
 # %% name="flops"
 def flops(d_model, blocks, heads, kv_heads, head_dim, d_ff, matrices, vocabulary, tied, tokens=512):
     """Floating point operations of one pass: attention, feedforward, LM head. The embedding is a lookup."""
-    _, attention, feedforward, _ = parameters(d_model, blocks, heads, kv_heads, head_dim, d_ff, matrices, vocabulary, tied)
+    _, attention, feedforward, _ = parameters(
+        d_model, blocks, heads, kv_heads, head_dim, d_ff, matrices, vocabulary, tied
+    )
     pairs = tokens * (tokens + 1) // 2  # a token looks at itself and at those before it
     scores_and_mix = blocks * pairs * 2 * (2 * heads * head_dim)
-    return 2 * tokens * attention + scores_and_mix, 2 * tokens * feedforward, 2 * tokens * vocabulary * d_model
+    return (
+        2 * tokens * attention + scores_and_mix,
+        2 * tokens * feedforward,
+        2 * tokens * vocabulary * d_model,
+    )
 
 
 print(f"{'share of FLOPs':<14} {'attention':>10} {'feedforward':>12} {'LM head':>8} {'stack':>7}")
@@ -158,8 +187,8 @@ from figures import COLORS, figure
 
 for page in figure(
     "flops",
-    en="One bar for each model: the share of the computation of a pass over 512 tokens that is attention, feedforward "
-    "and LM head. In every model the first two together take more than half.",
+    en="One bar for each model: the share of the computation of a pass over 512 tokens "
+    "that is attention, feedforward and LM head. In every model the first two together take more than half.",
     ko="모델마다 막대 하나: 토큰 512개를 읽는 정방향 계산에서 어텐션, 피드포워드, LM 헤드가 차지하는 몫. "
     "어느 모델에서나 앞의 둘을 합치면 절반이 넘습니다.",
     size=(6, 3.2),
@@ -184,7 +213,7 @@ for page in figure(
 for name, values in shapes.items():
     attention, feedforward, head = flops(*values)
     stack = attention + feedforward
-    print(f"{name:<14} with the LM head at the last token alone, the stack is {stack / (stack + head / 512):.2%}")
+    print(f"{name:<14} with the LM head at one token, the stack is {stack / (stack + head / 512):.2%}")
     assert stack / (stack + head / 512) > 0.99
 
 # %% name="every-position"

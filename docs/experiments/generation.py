@@ -1,9 +1,9 @@
 # %% [markdown] lang="ko"
 # # 한 번에 토큰 하나
-# 모델이 글을 쓰는 순환을 손으로 돌리고, 정방향 계산의 횟수를 세고, 글이 어디에서 끝나는지 봅니다.
+# 모델이 글을 쓰는 반복문을 직접 만들어 돌리고, 정방향 계산의 횟수를 세고, 글이 어디에서 끝나는지 봅니다.
 # %% [markdown] lang="en"
 # # One token at a time
-# The loop that writes a text, turned by hand; the forward passes counted; and where a text ends.
+# The loop that writes a text, written by hand; the forward passes counted; and where a text ends.
 
 # %% name="load"
 import torch
@@ -21,7 +21,7 @@ def prompt_ids(text):
 
 
 # %% [markdown] lang="ko"
-# ## 한 걸음
+# ## 한 단계
 # 모든 토큰의 확률을 얻고, 하나를 고르고, 뒤에 붙입니다.
 # %% [markdown] lang="en"
 # ## One step
@@ -46,7 +46,10 @@ def write(ids, new_tokens, show=False):
         if show:
             piece = tokenizer.pieces([chosen])[0]
             read = len(ids)
-            print(f"pass {step + 1}: reads {read:>2} ids, chooses {chosen:>4} {piece!r}, p = {probabilities[chosen]:.2f}")
+            print(
+                f"pass {step + 1}: reads {read:>2} ids, "
+                f"chooses {chosen:>4} {piece!r}, p = {probabilities[chosen]:.2f}"
+            )
         ids.append(chosen)
     return ids
 
@@ -70,10 +73,12 @@ beginnings = {
 }
 for page in figure(
     "steps",
-    en="Three passes of one generation, each as five bars: the likeliest next tokens and their probabilities. "
+    en="Three passes of one generation, each as five bars: the "
+    "likeliest next tokens and their probabilities. "
     "The likeliest token of a pass, in another colour, stands at the end of the text above the next one.",
-    ko="한 생성에서 이어지는 정방향 계산 세 번을 각각 막대 다섯 개로 그렸습니다. 막대는 다음 토큰 후보와 그 확률입니다. "
-    "색이 다른 막대가 선택된 토큰이며, 이 토큰이 다음 그래프의 제목 끝에 붙어 있습니다.",
+    ko="글 하나를 이어 쓰는 정방향 계산 세 번을 각각 막대 다섯 개로 그렸습니다. "
+    "막대는 확률이 높은 다음 토큰과 그 확률입니다. "
+    "색이 다른 막대가 확률이 가장 높은 토큰이며, 이 토큰은 다음 그래프 위의 글 끝에 붙습니다.",
     size=(6, 6.6),
     subplots=(3, 1),
 ):
@@ -93,9 +98,9 @@ for page in figure(
     page.axes[-1].set_xlabel(page.text(en="probability of being the next token", ko="다음 토큰일 확률"))
 
 # %% [markdown] lang="ko"
-# ## 손으로 돌린 순환과 `generate`
+# ## 직접 만든 반복문과 `generate_ids`
 # %% [markdown] lang="en"
-# ## The loop by hand, and `generate`
+# ## The loop by hand, and `generate_ids`
 
 # %% name="same"
 greedy = llmref.strategy(temperature=0)
@@ -153,7 +158,9 @@ for prompt in prompts.values():
 # %% name="seeds"
 for temperature in (0, 1):
     texts = {
-        llmref.generate(model, tokenizer, prompts["en"], max_new_tokens=24, temperature=temperature, seed=seed)
+        llmref.generate(
+            model, tokenizer, prompts["en"], max_new_tokens=24, temperature=temperature, seed=seed
+        )
         for seed in range(10)
     }
     print(f"temperature {temperature}: 10 runs gave {len(texts)} different texts")

@@ -105,10 +105,11 @@ from matplotlib.patches import Rectangle
 
 for page in figure(
     "count",
-    en="Two grids, one row per step, one column per token. Without a cache each row computes every token "
-    "again, a triangle; with a cache each row after the first computes one token, a diagonal.",
-    ko="격자 두 개. 행은 단계, 열은 토큰입니다. 캐시가 없으면 행마다 모든 토큰을 다시 계산해 "
-    "삼각형이 되고, 캐시가 있으면 첫 행 다음부터 토큰 하나만 계산해 대각선이 됩니다.",
+    en="Two grids, one row per step, one column per token. Without a cache each row fills every token so "
+    "far, one more than the row above, like stairs; with a cache each row after the first fills one token, "
+    "a diagonal.",
+    ko="격자 두 개. 행은 단계, 열은 토큰입니다. 캐시가 없으면 행마다 그때까지의 토큰이 모두 칠해져 "
+    "한 행에 하나씩 늘어나는 계단 모양이고, 캐시가 있으면 첫 행 다음부터 한 칸만 칠해져 대각선 모양입니다.",
     size=(5, 6.4),
     subplots=(2, 1),
 ):
@@ -146,7 +147,7 @@ for page in figure(
 # 훈련하지 않은 더 큰 모델로 잽니다. 시간은 가중치의 값과 상관없습니다.
 # %% [markdown] lang="en"
 # ## Time against length
-# Measured on a larger, untrained model: what the weights are makes no difference to the time.
+# Measured on a larger, untrained model: the time does not depend on the values of the weights.
 
 # %% name="time"
 block = llmref.BlockConfig(
@@ -191,7 +192,7 @@ for page in figure(
     en="Milliseconds for one new token against the tokens so far, both axes logarithmic. "
     "Without a cache the line climbs with the length; with either cache it stays far lower.",
     ko="지금까지의 토큰 수에 따른 새 토큰 하나의 시간(밀리초), 두 축 모두 로그 눈금. "
-    "캐시가 없으면 길이를 따라 올라가고, 두 캐시는 훨씬 낮습니다.",
+    "캐시가 없으면 선이 길이를 따라 올라가고, 어느 캐시든 쓰면 훨씬 아래에 머뭅니다.",
     size=(5, 3.4),
 ):
     labels = (

@@ -1,6 +1,6 @@
 # %% [markdown] lang="ko"
 # # 셀프 어텐션
-# 세 단어로 된 작은 예에서 행렬을 하나씩 계산하고, 훈련된 작은 모델에서 어텐션을 꺼 봅니다.
+# 단어가 세 개인 작은 예에서 행렬을 하나씩 계산하고, 훈련된 작은 모델에서 어텐션을 꺼 봅니다.
 # %% [markdown] lang="en"
 # # Self-attention
 # Three words, one matrix after another; then the trained tiny model, with its attention switched off.
@@ -85,7 +85,7 @@ for page in figure(
     "The row of 'it' has its greatest weight on 'dog', and its output is mostly dog.",
     ko="강아지, 다람쥐, 그것에 대한 행렬 여섯 개: 쿼리, 키, 점수, 가중치, 값, 출력. "
     "'그것' 행은 '강아지'의 가중치가 가장 크고, 출력도 대부분 강아지입니다.",
-    size=(5, 5.4),
+    size=(5, 6.4),
     subplots=(3, 2),
 ):
     names = ("dog", "squirrel", "it") if page.language == "en" else ("강아지", "다람쥐", "그것")
@@ -104,11 +104,11 @@ for page in figure(
         axes.set_title(title)
 
 # %% [markdown] lang="ko"
-# ## 한 번의 호출과 같은 결과
-# 패키지의 두 단계, 그리고 PyTorch의 통합 커널과 비교합니다.
+# ## 호출 한 번으로 얻는 같은 결과
+# 패키지의 두 단계, 그리고 두 단계를 하나로 합친 PyTorch의 호출과 비교합니다.
 # %% [markdown] lang="en"
 # ## The same from one call
-# Compared with the package's two steps, and with PyTorch's fused kernel.
+# Compared with the package's two steps, and with PyTorch's fused call.
 
 # %% name="fused"
 from torch.nn.functional import scaled_dot_product_attention
@@ -139,11 +139,12 @@ assert largest < 1e-5
 
 # %% [markdown] lang="ko"
 # ## "그것"은 누구인가
-# 문장은 이유만 다르고, 이유가 답을 정합니다. 동물 쌍은 훈련할 때 이런 문장에서 함께 나온 적이 없습니다.
+# 두 문장은 이유만 다르고, 이유에 따라 답이 달라집니다.
+# 두 동물은 훈련할 때 같은 역할로 이런 문장에 함께 나온 적이 없습니다.
 # %% [markdown] lang="en"
 # ## Who is "it"?
 # The sentences differ in the reason alone, and the reason decides.
-# Training never put these two animals into one such sentence.
+# Training never put these two animals, in these roles, into one such sentence.
 
 # %% name="sentences"
 from llmref.corpus.references import reference_lines
@@ -288,7 +289,7 @@ for language, (first, second) in pairs.items():
 
 # %% [markdown] lang="ko"
 # ## 어디를 보는가
-# 마지막 토큰에서 두 동물로 가는 가중치를 헤드마다 잽니다.
+# 마지막 토큰이 두 동물에 주는 가중치를 헤드마다 잽니다.
 # %% [markdown] lang="en"
 # ## Where it looks
 # The weights from the last token to the two animals, head by head.

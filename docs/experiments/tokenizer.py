@@ -1,9 +1,11 @@
 # %% [markdown] lang="ko"
 # # 토크나이저
-# 텍스트를 토큰 ID로, ID를 다시 텍스트로 바꿉니다. 어휘사전을 직접 훈련하고, 무엇을 넣어도 그대로 돌아오는지 확인합니다.
+# 텍스트를 토큰 ID로, ID를 다시 텍스트로 바꿉니다.
+# 어휘사전을 직접 훈련하고, 무엇을 넣어도 그대로 돌아오는지 확인합니다.
 # %% [markdown] lang="en"
 # # The tokenizer
-# From text to token IDs and back. A vocabulary trained on the page, and a check that anything survives the round trip.
+# From text to token IDs and back. A vocabulary trained on the page,
+# and a check that anything survives the round trip.
 
 # %% name="load"
 from collections import Counter
@@ -55,12 +57,15 @@ for page in figure(
         left = 0
         for part in parts:
             new = row > 0 and part not in rows[row - 1]
-            axes.barh(-row - 0.4, len(part) - 0.08, 0.66, left + 0.04, color=COLORS[1 if new else 0], alpha=0.3)
+            axes.barh(
+                -row - 0.4, len(part) - 0.08, 0.66, left + 0.04, color=COLORS[1 if new else 0], alpha=0.3
+            )
             label = part.decode("utf-8", "replace")
             if "\ufffd" in label:
                 label = " ".join(f"{byte:02x}" for byte in part)
-            axes.text(left + len(part) / 2, -row - 0.4, label.replace(" ", "␣", 1) if label[0] == " " else label,
-                      ha="center", va="center", fontsize=9.5)  # fmt: skip
+            if label.startswith(" "):
+                label = f"␣{label[1:]}"
+            axes.text(left + len(part) / 2, -row - 0.4, label, ha="center", va="center", fontsize=9.5)
             left += len(part)
 
 # %% [markdown] lang="ko"
@@ -121,7 +126,10 @@ samples = {
 }
 for name, text in samples.items():
     ids = tokenizer.encode(text)
-    print(f"{name:<26} {len(text):>6} characters {len(ids):>6} tokens, comes back: {tokenizer.decode(ids) == text}")
+    print(
+        f"{name:<26} {len(text):>6} characters {len(ids):>6} tokens, "
+        f"comes back: {tokenizer.decode(ids) == text}"
+    )
     assert tokenizer.decode(ids) == text
 
 # %% name="broken"
@@ -151,19 +159,25 @@ for size in sizes:
 for place, size in enumerate(sizes):
     ko, en = (tokens_per_character[language][place] for language in ("ko", "en"))
     print(f"{size:>5} entries: {ko:.2f} tokens for a Korean character, {en:.2f} for an English one")
-assert all(a > b for values in tokens_per_character.values() for a, b in zip(values, values[1:], strict=False))
+assert all(
+    a > b for values in tokens_per_character.values() for a, b in zip(values, values[1:], strict=False)
+)
 
 # %% name="sizes-figure"
 from figures import figure
 
 for page in figure(
     "sizes",
-    en="Tokens per character against the size of the vocabulary. Both curves fall: Korean starts near two and a half "
-    "tokens for a character, English near one.",
-    ko="어휘사전의 크기에 따른 글자당 토큰 수. 두 곡선 모두 내려갑니다. 한국어는 글자당 두 개 반쯤에서, 영어는 한 개쯤에서 시작합니다.",
+    en="Tokens per character against the size of the vocabulary. Both curves fall: Korean starts near two "
+    "tokens for a character, English near one, and the distance between them shrinks.",
+    ko="어휘사전의 크기에 따른 글자당 토큰 수. 두 곡선 모두 내려갑니다. 한국어는 글자당 두 개쯤에서, "
+    "영어는 한 개쯤에서 시작하며, 둘의 차이는 점점 줄어듭니다.",
     size=(6, 3.4),
 ):
-    for language, label in (("ko", page.text(en="Korean", ko="한국어")), ("en", page.text(en="English", ko="영어"))):
+    for language, label in (
+        ("ko", page.text(en="Korean", ko="한국어")),
+        ("en", page.text(en="English", ko="영어")),
+    ):
         page.axes.plot(sizes, tokens_per_character[language], marker="o", label=label)
     page.axes.set_ylim(0)
     page.axes.set_xlabel(page.text(en="entries of the vocabulary", ko="어휘사전의 항목 수"))

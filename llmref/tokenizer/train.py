@@ -52,7 +52,7 @@ def learn_merges(words: Mapping[bytes, int], tokens: Sequence[bytes], vocab_size
             if pair_counts[pair] > 0:
                 heapq.heappush(heap, (-pair_counts[pair], pair))
             continue
-        first, second = pair
+        first, second = pair[0], pair[1]
         merged = chr(len(tokens))
         merges.append((tokens[ord(first)], tokens[ord(second)]))
         tokens.append(b"".join(merges[-1]))

@@ -52,6 +52,7 @@ export class View {
     this.runButton = h("button", { type: "submit", class: "lab-primary" }, words.run);
     this.stepButton = h("button", { type: "button", onclick: () => this.step() }, words.step);
     this.restartButton = h("button", { type: "button", onclick: () => this.restart() }, words.restart);
+    this.note = h("span", { class: "lab-small", role: "status" });
     this.status = h("p", { class: "lab-small lab-status" });
     this.live = h("div", { class: "lab-unseen", "aria-live": "polite" });
     const examples = words.exampleList.map((example) =>
@@ -73,9 +74,9 @@ export class View {
         "div", { class: "lab-columns" },
         h(
           "div", { class: "lab-writing" },
+          h("div", { class: "lab-buttons" }, this.runButton, this.stepButton, this.restartButton, this.note),
           this.text,
           this.hint,
-          h("div", { class: "lab-buttons" }, this.runButton, this.stepButton, this.restartButton),
           this.controls.element,
         ),
         this.next.element,
@@ -194,8 +195,8 @@ export class View {
     this.stepButton.disabled = this.over;
     this.text.classList.toggle("lab-running", this.running);
     const limit = writer.model.contextLength;
-    this.message.textContent =
-      this.tooLong || (writer.ended ? words.textEnded : writer.full ? fill(words.full, { count: limit }) : "");
+    this.message.textContent = this.tooLong;
+    this.note.textContent = writer.ended ? words.textEnded : writer.full ? fill(words.full, { count: limit }) : "";
     this.status.textContent = [
       fill(words.statusTokens, { count: writer.ids.length, limit }),
       fill(words.statusCache, { size: (writer.model.cacheBytes / 1024).toFixed(0) }),

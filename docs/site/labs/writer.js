@@ -81,7 +81,7 @@ export class Writer {
     this.ids.push(id);
     this.pieces.push(this.candidate(id));
     this.read(id);
-    this.look();
+    if (!this.ended) this.look(); // after the end stays what the end was drawn from
   }
 
   /** A token for display, were it the next one. */

@@ -192,6 +192,15 @@ def execute(slug: str, progress: "tqdm[Any] | None" = None) -> NotebookNode:
     return notebook
 
 
+def attempt(slug: str, progress: "tqdm[Any]") -> SiteError | None:
+    """Runs an experiment; gives the error instead of raising it, so that the others run too."""
+    try:
+        execute(slug, progress)
+    except SiteError as error:
+        return error
+    return None
+
+
 def write(notebook: NotebookNode, file: Path) -> None:
     """Writes a notebook whole or not at all; an equal file is left as it is."""
     text = nbformat.writes(notebook, version=4) + "\n"
@@ -241,8 +250,9 @@ def run(chosen: list[str] | None = None) -> None:
     )
     if old:
         with tqdm(old, unit="experiment", mininterval=0) as progress:
-            for slug in progress:
-                execute(slug, progress)
+            failed = [str(error) for slug in progress if (error := attempt(slug, progress))]
+        if failed:
+            raise SiteError("\n\n".join(failed))
     for slug in wanted:
         notebook = kept(slug)
         assert notebook is not None
