@@ -4,8 +4,8 @@ Run it alone on the machine: python benchmarks/tokenizer.py. With `tiktoken` ins
 
 The text is 5 MB in pieces of 4 kB, a third each: English (the help topics of Python, the descriptions of
 installed packages), Korean (made-up words with real particles, as frequent as Zipf's law has it), code (the
-standard library). Every timed encoder is new, so that no memory of earlier words helps it. Its split pattern is
-the package's own in all of them.
+standard library). Every timed encoder is new, so that no memory of earlier words helps it. Its split pattern
+is the package's own in all of them.
 """
 
 import importlib.util
@@ -124,7 +124,7 @@ def training(pieces: list[str], folder: Path) -> Path:
     assert ours.read_bytes() == theirs.read_bytes(), "the two trainers made different files"
     print(
         f"\ntraining {VOCAB_SIZE:,} tokens on {megabytes(pieces):.1f} MB: {times['ours']:.2f} s, the library "
-        f"{times['library']:.2f} s, {times['ours'] / times['library']:.2f} of its time; the files are identical"
+        f"{times['library']:.2f} s, {times['ours'] / times['library']:.2f} of its time; the same files"
     )
     return ours
 

@@ -31,7 +31,9 @@ def test_it_is_what_the_recipe_makes(tiny: tuple[Transformer, Tokenizer]) -> Non
 def test_the_tokenizer_is_what_the_recipe_makes(tiny: tuple[Transformer, Tokenizer]) -> None:
     _, tokenizer = tiny
     again = Tokenizer.train(World().documents(TOKENIZER_DOCUMENTS, seed=0), VOCAB_SIZE)
-    assert again.merges == tokenizer.merges, "the world has changed since the model was trained: run `make tiny`"
+    assert again.merges == tokenizer.merges, (
+        "the world has changed since the model was trained: run `make tiny`"
+    )
 
 
 def test_the_card_holds_what_is_asked(card: dict[str, dict[str, float]]) -> None:

@@ -1,6 +1,7 @@
 """The tiny model that comes with the package: a million parameters, two languages, one small world.
 
-`python -m llmref.tiny.make` trains it from nothing, `python -m llmref.tiny.measure` measures what its card says.
+`make tiny` (`python -m llmref.tiny.make`) trains it from nothing, and `make measure` (`python -m
+llmref.tiny.measure`) measures what its card says.
 """
 
 from pathlib import Path

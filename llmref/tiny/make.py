@@ -1,4 +1,4 @@
-"""Train the tiny model from nothing: `python -m llmref.tiny.make`. An interrupted run goes on where it was."""
+"""Train the tiny model from nothing: `python -m llmref.tiny.make`. A run that was interrupted goes on."""
 
 import sys
 from pathlib import Path
@@ -16,7 +16,7 @@ from llmref.training import train
 
 
 @click.command()
-@click.option("--run", default="build/tiny", type=click.Path(path_type=Path), help="Where the run's checkpoints go.")
+@click.option("--run", default="build/tiny", type=click.Path(path_type=Path), help="Where checkpoints go.")
 @click.option("--out", default=FOLDER, type=click.Path(path_type=Path), help="Where the model goes.")
 def main(run: Path, out: Path) -> None:
     """Train the tokenizer and the tiny model, save them in float16, and measure them."""

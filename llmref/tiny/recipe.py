@@ -22,7 +22,7 @@ TRAINING = TrainingConfig(
 
 
 def model_config(tokenizer: Tokenizer) -> ModelConfig:
-    """A plain modern model of about a million parameters: RoPE, RMSNorm, gated feedforward, grouped queries."""
+    """A plain modern model of a million parameters: RoPE, RMSNorm, gated feedforward, grouped queries."""
     block = BlockConfig(
         attention=AttentionConfig(n_heads=4, n_kv_heads=2, head_dim=32),
         feedforward=FeedForwardConfig(d_ff=320),
