@@ -5,6 +5,7 @@ Run it after `make site`: python benchmarks/lab.py
 
 import functools
 import http.server
+import re
 import sys
 import threading
 from pathlib import Path
@@ -41,11 +42,11 @@ WHOLE_LAB = """async () => {
     const lab = document.querySelector(".llmref-lab");
     const [run, , restart] = lab.querySelectorAll(".lab-buttons button");
     lab.querySelector(".lab-field select").value = "0";
-    const given = lab.querySelectorAll(".lab-chip").length;
     const start = performance.now();
     restart.click();
     while (!run.disabled) await new Promise((done) => setTimeout(done, 5));
-    return (1000 * (lab.querySelectorAll(".lab-chip").length - given)) / (performance.now() - start);
+    const written = lab.querySelectorAll(".lab-chip:not(.lab-given)").length;
+    return (1000 * written) / (performance.now() - start);
 }"""
 
 
@@ -67,20 +68,15 @@ def main() -> None:
 
 def measure(site: str) -> None:
     """Print the figures, medians of a few rounds."""
-    sizes: list[int] = []
-
-    def weigh(response: Response) -> None:
-        if "/assets/labs/" in response.url or "/assets/tiny/" in response.url:
-            sizes.append(len(response.body()))
-
+    responses: list[Response] = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find(), args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(reduced_motion="reduce")
-        page.on("response", weigh)
+        page.on("response", lambda response: responses.append(response))
         page.goto(f"{site}/ko/generation.html")
         page.locator(".llmref-lab").scroll_into_view_if_needed()
         page.locator(".lab-ready").wait_for()
-        page.wait_for_load_state("networkidle")
+        sizes = [len(each.body()) for each in responses if re.search("/assets/(labs|tiny)/", each.url)]
         alone = sorted(page.evaluate(MODEL_ALONE) for _ in range(ROUNDS))[ROUNDS // 2]
         whole = sorted(page.evaluate(WHOLE_LAB) for _ in range(ROUNDS))[ROUNDS // 2]
         print(f"loaded by the lab        {sum(sizes):>12,} bytes in {len(sizes)} files")

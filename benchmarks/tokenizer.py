@@ -4,8 +4,8 @@ Run it alone on the machine: python benchmarks/tokenizer.py. With `tiktoken` ins
 
 The text is 5 MB in pieces of 4 kB, a third each: English (the help topics of Python, the descriptions of
 installed packages), Korean (made-up words with real particles, as frequent as Zipf's law has it), code (the
-standard library). Every timed encoder is new, so that no memory of earlier words helps it. Its split pattern
-is the package's own in all of them.
+standard library). Every timed encoder is new, so that no memory of earlier words helps it, and all of them
+split by the package's own pattern.
 """
 
 import importlib.util
@@ -202,10 +202,8 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as folder:
         file = training(mixed, Path(folder))
-        print(
-            f"\n{'encoding, MB/s':<15}{'ours':>9}{'library':>9}{'ratio':>7}{'batch':>9}{'ratio':>7}", end=""
-        )
-        print(f"{'tiktoken':>9}{'ratio':>7}" if TIKTOKEN else "  (tiktoken is not installed)")
+        peers = ["library", "batch", *(["tiktoken"] if TIKTOKEN else [])]
+        print(f"\n{'encoding, MB/s':<15}{'ours':>9}" + "".join(f"{peer:>9}{'ratio':>7}" for peer in peers))
         for name, pieces in {"mixed": mixed, **kinds}.items():
             encoding(name, pieces, file)
         decoding(mixed, file)

@@ -157,16 +157,12 @@ def train(
         warmup_steps=min(100, steps // 10),
         precision=precision,  # type: ignore[arg-type]
     )
-    kept = folder / "tokenizer.json"
-    if kept.exists():
-        tokenizer = Tokenizer.load(kept)
-    else:
-        click.echo("training the tokenizer …", err=True)
-        tokenizer = Tokenizer.train(documents(0, 10_000), vocab_size)
-        folder.mkdir(parents=True, exist_ok=True)
-        tokenizer.save(kept)
+    click.echo("training the tokenizer …", err=True)
+    tokenizer = Tokenizer.train(documents(0, 10_000), vocab_size)
     torch.manual_seed(seed)
     model = Transformer(model_config(tokenizer)).to(where)
+    if isinstance(documents, TextFile):
+        documents.check_lengths(tokenizer, model.config.context_length)
     click.echo(f"training {model.n_parameters:,} parameters on {where} …", err=True)
     losses = run_training(model, tokenizer, documents, config, folder / "run")
     checkpoint.save(model, tokenizer, folder)

@@ -22,6 +22,9 @@ from llmref.cache import Cache, GrowingCache, StaticCache
 from llmref.config import ModelConfig
 from llmref.model import sequential_positions
 
+# The shape checker draws random numbers where a config is built.
+pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module")
+
 configs = st.builds(
     small_config,
     n_kv_heads=st.sampled_from([4, 2, 1]),

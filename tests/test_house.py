@@ -69,7 +69,8 @@ def imports(path: Path) -> Iterator[tuple[int, str]]:
         elif isinstance(node, ast.ImportFrom):
             assert not node.level, f"{path.name}:{node.lineno}: imports are absolute"
             if node.module == "llmref":
-                yield from ((node.lineno, f"llmref.{name.name}") for name in node.names)
+                names = [name.name for name in node.names if name.name != "__version__"]
+                yield from ((node.lineno, f"llmref.{name}") for name in names)
             elif node.module and node.module.startswith("llmref."):
                 yield node.lineno, node.module
 

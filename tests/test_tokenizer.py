@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tokenizer_samples import EOT, SPECIMENS, STEADY, TEXTS, oracle, texts, trained
 
 from llmref.tokenizer import Tokenizer, naive
+from llmref.tokenizer.encode import merge_long, merge_short, merge_word
 from llmref.tokenizer.pattern import PATTERN
 
 
@@ -110,19 +111,31 @@ def test_a_very_long_word(word: str) -> None:
     assert trained().encode(word) == library_ids(word, special=False)
 
 
+@STEADY
+@given(
+    st.lists(st.integers(1, 4), max_size=80),
+    st.permutations([(a, b) for a in range(1, 7) for b in range(1, 7)]),
+)
+def test_short_and_long_words_merge_alike(ids: list[int], pairs: list[tuple[int, int]]) -> None:
+    """Over any table of merges, also such as training never makes."""
+    ranks = {pair: rank for rank, pair in enumerate(pairs[:12])}
+    made = [5 + rank % 2 for rank in range(12)]
+    assert merge_short(list(ids), ranks, made) == merge_long(list(ids), ranks, made)
+
+
 def test_the_work_for_a_word_grows_as_its_length() -> None:
     """Counted, not timed: the merges looked up for one word (a scan of all pairs per merge would be n²)."""
-    from llmref.tokenizer.encode import merge_word
 
-    class Counting(dict[tuple[int, int], tuple[int, int]]):
+    class Counting(dict[tuple[int, int], int]):
         looked_up = 0
 
-        def get(self, *key: object) -> tuple[int, int] | None:  # type: ignore[override]
+        def get(self, *key: object) -> int | None:  # type: ignore[override]
             self.looked_up += 1
             return super().get(*key)  # type: ignore[call-overload]
 
-    ranks = Counting({(1, 1): (0, 2), (2, 2): (1, 3), (3, 3): (2, 4), (4, 4): (3, 5)})
-    assert merge_word([1] * 4096, ranks) == [5] * 256
+    ranks = Counting({(1, 1): 0, (2, 2): 1, (3, 3): 2, (4, 4): 3})
+    assert merge_word([1] * 4096, ranks, made=[2, 3, 4, 5]) == [5] * 256
+    assert ranks.looked_up > 4096
     assert ranks.looked_up < 8 * 4096
 
 

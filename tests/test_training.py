@@ -1,5 +1,6 @@
 """Training: packing loses nothing and mixes nothing, the loss is right and falls, a run resumes exactly."""
 
+import contextlib
 import math
 from dataclasses import replace
 from itertools import pairwise
@@ -21,6 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmref.model import Transformer
+from llmref.tokenizer import Tokenizer
 from llmref.training import Batch, TextFile, TrainingConfig, next_token_loss, pack, train
 from llmref.training import loop as loop_module
 from llmref.training.data import IGNORE
@@ -328,3 +330,22 @@ def test_progress_is_shown_if_asked_for(tmp_path: Path, capsys: pytest.CaptureFi
     assert "12/12" in capsys.readouterr().err
     run(tmp_path / "quiet")
     assert capsys.readouterr().err == ""
+
+
+def test_a_run_on_other_documents_is_refused(tmp_path: Path) -> None:
+    recipe = TrainingConfig(steps=2, documents_per_step=2, warmup_steps=0)
+    for seed, refused in ((0, False), (1, True)):
+        (tmp_path / "texts.txt").write_text("one fish\n\ntwo fish\n\nred fish\n\nblue fish", "utf-8")
+        source = TextFile(tmp_path / "texts.txt", seed)
+        tokenizer = Tokenizer.train(source.documents, 270)
+        model = Transformer(small_config(vocab_size=tokenizer.vocab_size, bos_id=0, eos_id=0))
+        with pytest.raises(ValueError, match="another recipe") if refused else contextlib.nullcontext():
+            train(model, tokenizer, source, recipe, tmp_path / "run", progress=False)
+
+
+def test_a_document_that_is_too_long_is_named_before_the_run(tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("short\n\n" + "word " * 60, "utf-8")
+    source = TextFile(tmp_path / "texts.txt")
+    tokenizer = Tokenizer.train(source.documents, 257)
+    with pytest.raises(ValueError, match=r"document 2 of .*texts\.txt has 300 tokens .* a row holds 48"):
+        source.check_lengths(tokenizer, 48)

@@ -68,15 +68,15 @@ print(tokenizer.decode(written[1:]))
 from figures import COLORS, figure
 
 beginnings = {
-    "ko": "옛날에 민지라는 아이가 숲에 살았습니다. 민지는",
-    "en": "Once upon a time, a child named Minji lived in the forest. She",
+    "ko": "옛날에 민지라는 아이가 숲에 살았습니다.",
+    "en": "Once upon a time, a child named Minji lived in the forest.",
 }
 for page in figure(
     "steps",
-    en="Three passes of one generation, each as five bars: the "
+    en="Three passes of one generation, each as up to five bars: the "
     "likeliest next tokens and their probabilities. "
     "The likeliest token of a pass, in another colour, stands at the end of the text above the next one.",
-    ko="글 하나를 이어 쓰는 정방향 계산 세 번을 각각 막대 다섯 개로 그렸습니다. "
+    ko="글 하나를 이어 쓰는 정방향 계산 세 번을 각각 많으면 막대 다섯 개로 그렸습니다. "
     "막대는 확률이 높은 다음 토큰과 그 확률입니다. "
     "색이 다른 막대가 확률이 가장 높은 토큰이며, 이 토큰은 다음 그래프 위의 글 끝에 붙습니다.",
     size=(6, 6.6),
@@ -87,11 +87,13 @@ for page in figure(
     for axes in page.axes:
         probabilities = next_probabilities(ids)
         values, candidates = (top.tolist() for top in probabilities.topk(5))
-        axes.barh(range(5), values, color=[COLORS[1], *[COLORS[0]] * 4])
-        axes.set_yticks(range(5), [tokenizer.decode([candidate]).strip() for candidate in candidates])
-        axes.invert_yaxis()
+        values = [value for value in values if value > 0.01]  # the others would be bars too thin to see
+        axes.barh(range(len(values)), values, color=[COLORS[1], *[COLORS[0]] * 4][: len(values)])
+        labels = [tokenizer.decode([candidate]).strip() for candidate in candidates]
+        axes.set_yticks(range(len(values)), labels[: len(values)])
+        axes.set_ylim(4.5, -0.5)
         axes.set_xlim(0, 1.1)
-        axes.set_title(f"… {tokenizer.decode(ids[1:]).split('. ')[-1]} ___", loc="left")
+        axes.set_title(f"… {tokenizer.decode(ids[1:])[-len(beginning) // 2 :].strip()} ___", loc="left")
         for row, value in enumerate(values):
             axes.text(value + 0.01, row, f"{value:.2f}", va="center")
         ids.append(candidates[0])

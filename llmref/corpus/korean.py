@@ -43,16 +43,16 @@ STORIES = """
 7 바람이 세게 불었지만 아이는 {spot:로} 걸어갔습니다.
 14 다음 날 {hour}, {hero:는} 혼자 {spot:로} 갔습니다.
 
-[turn]
-50 - -> find
-50 - -> meet
-
 [scene -> turn]
 30 거기에는 {kind} {player:와} {sort} {mate:가} {game} 있었습니다.
 20 {kind} {player:가} {sort} {mate:와} 함께 {game} 있었습니다.
 16 가는 길에 {kind} {player:를} 지나쳤습니다.
 14 많은 {kind} 동물들이 {game} 있었습니다.
 20 -
+
+[turn]
+50 - -> find
+50 - -> meet
 
 [find -> keep]
 26 {hero:는} 거기에서 {look} {thing:를} 찾았습니다.

@@ -7,7 +7,7 @@ import random
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
-from typing import Literal, Protocol, get_args
+from typing import Protocol
 
 from llmref.corpus import english, korean
 from llmref.corpus.chain import Chain, State
@@ -32,9 +32,8 @@ from llmref.corpus.words import (
     Word,
 )
 
-Language = Literal["ko", "en"]
-Split = Literal["train", "held-out pairs"]
-LANGUAGES: tuple[Language, ...] = get_args(Language)
+LANGUAGES = ("ko", "en")
+SPLITS = ("train", "held-out pairs")
 END_OF_TEXT = "<|endoftext|>"
 
 
@@ -70,7 +69,7 @@ def _all_but_one(count: int) -> dict[int | None, Outcomes]:
     return {other: tuple((v, 1 / (count - 1)) for v in range(count) if v != other) for other in range(count)}
 
 
-def _second_animals(split: Split) -> dict[int | None, Outcomes]:
+def _second_animals(split: str) -> dict[int | None, Outcomes]:
     numbers = range(len(ANIMALS))
     table: dict[int | None, Outcomes] = {}
     for first in numbers:
@@ -114,7 +113,7 @@ _NUMBER = {name: number for number, (name, _) in enumerate(_SLOTS)}
 HERO = _NUMBER["hero"]
 
 
-def _variables(split: Split) -> tuple[Variable, ...]:
+def _variables(split: str) -> tuple[Variable, ...]:
     drawn = [Variable(name, _NUMBER[name], _falling(len(words), ratio)) for name, words, ratio in _DRAWN]
     for name, words, other in _DISTINCT:
         table = _second_animals(split) if name == "b" else _all_but_one(len(words))
@@ -122,7 +121,7 @@ def _variables(split: Split) -> tuple[Variable, ...]:
     return tuple(drawn)
 
 
-def _vocabulary(language: Language) -> Vocabulary:
+def _vocabulary(language: str) -> Vocabulary:
     names = {name: (number, words) for number, (name, words) in enumerate(_SLOTS)}
     names |= {
         "home": (HERO, tuple(hero.home for hero in HEROES)),
@@ -135,7 +134,7 @@ def _vocabulary(language: Language) -> Vocabulary:
     return Vocabulary(language, names)
 
 
-def _parts(language: Language) -> dict[str, list[tuple[int, str, str]]]:
+def _parts(language: str) -> dict[str, list[tuple[int, str, str]]]:
     parts = parse_parts((korean if language == "ko" else english).STORIES)
     sentences = reference_lines(language)
     for part, after in (
@@ -181,10 +180,10 @@ class World:
     -inf
     """
 
-    def __init__(self, split: Split = "train", languages: Iterable[Language] = LANGUAGES) -> None:
+    def __init__(self, split: str = "train", languages: Iterable[str] = LANGUAGES) -> None:
         self.split, self.languages = split, tuple(languages)
-        if split not in get_args(Split):
-            raise ValueError(f"expected a split among {get_args(Split)}, found {split!r}")
+        if split not in SPLITS:
+            raise ValueError(f"expected a split among {SPLITS}, found {split!r}")
         unknown = set(self.languages) - set(LANGUAGES)
         if unknown or not self.languages:
             raise ValueError(f"expected languages among {LANGUAGES}, found {self.languages}")
@@ -351,12 +350,12 @@ class World:
                 return fact
         raise ValueError(f"expected the name of a fact, such as {FACTS[0].name!r}, found {name!r}")
 
-    def fact_probes(self, language: Language, seed: int = 0) -> list[Probe]:
+    def fact_probes(self, language: str, seed: int = 0) -> list[Probe]:
         """For each fact, two prefixes that it alone continues: its own sentence, and one in a story."""
         return fact_probes(World(self.split, (language,)).chain, language, seed)
 
     def reference_probes(
-        self, language: Language, held_out: bool = False, count: int = 512, seed: int = 0
+        self, language: str, held_out: bool = False, count: int = 512, seed: int = 0
     ) -> list[Probe]:
         """``count`` prefixes after which the word comes that "it" / "그것" stands for, half from each role.
 
@@ -366,7 +365,7 @@ class World:
             count: how many probes; it is even.
             seed: which ones.
         """
-        split: Split = "held-out pairs" if held_out else "train"
+        split: str = "held-out pairs" if held_out else "train"
         return reference_probes(World(split, (language,)).chain, language, count, seed)
 
 

@@ -8,7 +8,7 @@ from itertools import chain
 
 from llmref.tokenizer import files
 from llmref.tokenizer.alphabet import BYTE_ORDER, to_characters
-from llmref.tokenizer.encode import merge_word
+from llmref.tokenizer.encode import Ranks, merge_word
 from llmref.tokenizer.pattern import PATTERN, compile_pattern
 from llmref.tokenizer.stream import StreamDecoder
 from llmref.tokenizer.train import learn_merges
@@ -65,15 +65,16 @@ class Tokenizer:
             raise ValueError(
                 f"a special token needs a name of its own, found {sorted(taken)} among the other tokens"
             )
-        ranks: dict[tuple[int, int], tuple[int, int]] = {}
+        ranks: dict[tuple[int, int], int] = {}
         for rank, (left, right) in enumerate(self.merges):
             for token in (left, right, left + right):
                 if token not in ids:
                     raise ValueError(
                         f"merge {rank} ({left!r} + {right!r}) needs the token {token!r}; it has no id"
                     )
-            ranks[ids[left], ids[right]] = rank, ids[left + right]
-        self._words = _Words([ids[bytes([byte])] for byte in range(256)], ranks)
+            ranks[ids[left], ids[right]] = rank
+        made = [ids[left + right] for left, right in self.merges]
+        self._words = _Words([ids[bytes([byte])] for byte in range(256)], ranks, made)
         self._split = compile_pattern(pattern).findall
 
     @classmethod
@@ -246,13 +247,14 @@ class _Words(dict[str, tuple[int, ...]]):
     LIMIT = 100_000  # words kept; then all are forgotten
     LONGEST = 64  # characters of a word worth keeping
 
-    def __init__(self, byte_ids: Sequence[int], ranks: Mapping[tuple[int, int], tuple[int, int]]) -> None:
+    def __init__(self, byte_ids: Sequence[int], ranks: Ranks, made: Sequence[int]) -> None:
         self._byte_ids = byte_ids
         self._ranks = ranks
+        self._made = made
 
     def __missing__(self, word: str) -> tuple[int, ...]:
         data = word.encode("utf-8", "surrogateescape")
-        ids = tuple(merge_word([self._byte_ids[byte] for byte in data], self._ranks))
+        ids = tuple(merge_word(list(map(self._byte_ids.__getitem__, data)), self._ranks, self._made))
         if len(word) <= self.LONGEST:
             if len(self) >= self.LIMIT:
                 self.clear()

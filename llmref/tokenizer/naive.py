@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 Pair = tuple[bytes, bytes]
 
@@ -14,7 +15,7 @@ def learn_merges(words: Mapping[bytes, int], tokens: Sequence[bytes], vocab_size
     while len(order) < vocab_size:
         counts: Counter[Pair] = Counter()
         for word, count in words.items():
-            for pair in zip(parts[word], parts[word][1:], strict=False):
+            for pair in pairwise(parts[word]):
                 counts[pair] += count
         if not counts:
             break

@@ -16,6 +16,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from llmref.tokenizer import Tokenizer
+
 IGNORE = -100  # what PyTorch's cross entropy takes as "no target here"
 
 
@@ -121,7 +123,7 @@ class TextFile:
         self.documents = [part.strip() for part in text.split("\n\n") if part.strip()]
         if not self.documents:
             raise ValueError(f"{file} holds no document: expected texts parted by blank lines")
-        self.seed = seed
+        self.file, self.seed = file, seed
 
     def __call__(self, step: int, count: int) -> list[str]:
         """The documents of a step: a pure function of the seed and the step."""
@@ -129,6 +131,20 @@ class TextFile:
         first, last = step * count, (step + 1) * count - 1
         orders = {number: self._order(number) for number in range(first // total, last // total + 1)}
         return [self.documents[orders[i // total][i % total]] for i in range(first, last + 1)]
+
+    def check_lengths(self, tokenizer: Tokenizer, context_length: int) -> None:
+        """Make sure before a run that every document fits into a row, with the token that begins it.
+
+        Raises:
+            ValueError: If one is too long; the message says which.
+        """
+        for number, text in enumerate(self.documents, start=1):
+            size = len(tokenizer.encode(text)) + 1
+            if size > context_length:
+                raise ValueError(
+                    f"document {number} of {self.file} has {size} tokens with the one that begins it, "
+                    f"and a row holds {context_length}: part it by a blank line"
+                )
 
     def _order(self, number: int) -> list[int]:
         """The order of the documents in one pass over them."""

@@ -3,6 +3,7 @@
 A run can stop anywhere, and goes on as if it had not.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -85,12 +86,19 @@ def train(
         The loss of every step, the steps before an interruption included, in nats per token.
 
     Raises:
-        ValueError: If the folder holds a run with another config, or the model has no begin or end token.
+        ValueError: If the folder holds a run with another config or on other documents, or the model has no
+            begin or end token.
     """
     bos_id, eos_id = model.config.bos_id, model.config.eos_id
     if bos_id is None or eos_id is None:
         raise ValueError("to train, a model's config needs bos_id and eos_id")
-    checkpoints = _Checkpoints(Path(folder), {"model": model.config.to_dict(), "training": asdict(config)})
+    first = [tokenizer.encode(text) for text in documents(0, config.documents_per_step)]
+    recipe = {
+        "model": model.config.to_dict(),
+        "training": asdict(config),
+        "first_batch": hashlib.sha256(json.dumps(first).encode()).hexdigest(),
+    }
+    checkpoints = _Checkpoints(Path(folder), recipe)
     optimizer = make_optimizer(model, config.learning_rate, config.weight_decay)
     losses = checkpoints.restore(model, optimizer)
     model.train()

@@ -54,7 +54,7 @@ STRATEGIES: tuple[dict[str, float | int | None], ...] = (
 )
 PAGES = [(language, path) for language in ("ko", "en") for path in ("index", "generation")]
 LIMIT_BYTES = 2_500_000
-expect.set_options(timeout=60_000)  # a busy machine is no error
+expect.set_options(timeout=60_000)
 
 Modules = Callable[[str, Any], Any]
 Count = Callable[..., None]
@@ -68,10 +68,16 @@ def tiny() -> Tiny:
     return llmref.load_tiny()
 
 
+@pytest.fixture(autouse=True)
+def patience(page: Page) -> None:
+    """A busy machine is no error."""
+    page.set_default_timeout(180_000)
+
+
 @pytest.fixture
 def modules(page: Page, site_url: str) -> Modules:
     """Runs JavaScript on the page, with the lab's modules and a fresh model at hand."""
-    page.goto(f"{site_url}/ko/generation.html")
+    page.goto(f"{site_url}/ko/generation.html", wait_until="domcontentloaded")
 
     def run(body: str, argument: Any) -> Any:
         result = page.evaluate(
@@ -265,16 +271,11 @@ def test_greedy_text_is_the_packages_token_for_token(
 def test_it_weighs_less_than_two_and_a_half_megabytes(
     page: Page, site_url: str, language: str, path: str, count: Count
 ) -> None:
-    sizes: dict[str, int] = {}
-
-    def weigh(response: Response) -> None:
-        if "/assets/labs/" in response.url or "/assets/tiny/" in response.url:
-            sizes[response.url] = len(response.body())
-
-    page.on("response", weigh)
+    responses: list[Response] = []
+    page.on("response", lambda response: responses.append(response))
     lab = open_lab(page, f"{site_url}/{language}/{path}.html")
     expect(lab.locator(".lab-next tbody tr")).to_have_count(10)
-    page.wait_for_load_state("networkidle")
+    sizes = {each.url: len(each.body()) for each in responses if re.search("/assets/(labs|tiny)/", each.url)}
     assert any(url.endswith("model.safetensors") for url in sizes)
     assert sum(sizes.values()) < LIMIT_BYTES, sizes
     if (language, path) == ("ko", "index"):
