@@ -4,7 +4,7 @@ A cache stores three things: the keys and the values of each block, and the posi
 never works a position out for itself; the caller says where its tokens stand.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -16,6 +16,7 @@ New = Float[Tensor, "batch n_kv_heads tokens head_dim"]
 Stored = Float[Tensor, "batch n_kv_heads keys head_dim"]
 
 
+@runtime_checkable
 class Cache(Protocol):
     """What attention asks of a cache."""
 

@@ -255,7 +255,8 @@ def run(chosen: list[str] | None = None) -> None:
             raise SiteError("\n\n".join(failed))
     for slug in wanted:
         notebook = kept(slug)
-        assert notebook is not None
+        if notebook is None:
+            raise SiteError(f"docs/experiments/{slug}.py changed while it ran; run it again")
         for language in LANGUAGES:
             write(in_language(notebook, slug, language), DOCS / language / "notebooks" / f"{slug}.ipynb")
     if chosen is None:
