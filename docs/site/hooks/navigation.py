@@ -6,6 +6,9 @@ from machinery.labels import LABELS
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import Files
 from mkdocs.structure.nav import Navigation
+from mkdocs.structure.pages import Page
+
+CONCEPT_BOOST = 3
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -33,6 +36,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     sections = [{"notebooks": notebooks}, {"api": api}]
     config.nav = [*nav, *(section for section in sections if any(section.values()))]
     return files
+
+
+def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """The page of a concept comes first in the search, before the pages that mention it."""
+    if page.parent and page.parent.title == LABELS[config.theme["language"]]["concepts"]:
+        page.meta.setdefault("search", {"boost": CONCEPT_BOOST})
+    return content
 
 
 def existing(nav: list, files: Files) -> list:  # type: ignore[type-arg]

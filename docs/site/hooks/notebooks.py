@@ -14,15 +14,10 @@ from mkdocs.structure.pages import Page
 from mkdocs.structure.toc import AnchorLink, TableOfContents
 
 
-def on_pre_page(page: Page, config: MkDocsConfig, files: Files) -> Page:
-    if page.file.src_uri.endswith(".ipynb"):
-        page.meta["search"] = {"exclude": True}
-    return page
-
-
 def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     if not page.file.src_uri.endswith(".ipynb"):
         return content
+    page.meta["search"] = {"exclude": True}
     slug = page.file.name
     anchors: list[AnchorLink] = []
     parts = []
