@@ -96,7 +96,7 @@ class Block:
     source: str = ""  # the path of the object of the package that it shows
     keeps_docstring: bool = True
     reason: str = ""  # why it cannot be run, in the author's words
-    in_docstring: bool = False  # on an API page: its names are those of the module
+    owner: str = ""  # the path of the object whose docstring it is part of
 
     @property
     def is_python(self) -> bool:
@@ -127,6 +127,12 @@ def _language(element: Tag) -> str:
     return next((name.removeprefix("language-") for name in names if name.startswith("language-")), "")
 
 
+def _owner(element: Tag) -> str:
+    documented = element.find_parent(class_="doc-object")
+    heading = documented.find(class_="doc-heading") if documented else None
+    return str(heading.get("id", "")) if isinstance(heading, Tag) else ""
+
+
 @functools.cache
 def _parsed(name: str) -> BeautifulSoup:
     return BeautifulSoup(read(name), "html.parser")
@@ -149,7 +155,7 @@ def blocks(name: str) -> Iterator[Block]:
             source=_attribute(element, "data-source"),
             keeps_docstring=_attribute(element, "data-docstring") != "no",
             reason=_attribute(element, "data-reason"),
-            in_docstring=element.find_parent(class_="doc-contents") is not None,
+            owner=_owner(element),
         )
 
 

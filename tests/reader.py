@@ -46,14 +46,15 @@ def distribution_names(start: list[str]) -> set[str]:
 
 
 def importable(installs: list[str]) -> set[str]:
-    """The modules that a reader has: the standard library, the wheel's, and what the page installs."""
+    """The modules that a reader has: the standard library's, the wheel's, what the page gives or installs."""
     have = distribution_names(["llmref", *installs])
     modules = {
         module
         for module, owners in importlib.metadata.packages_distributions().items()
         if any(re.sub(r"[-_.]+", "-", owner).lower() in have for owner in owners)
     }
-    return modules | set(sys.stdlib_module_names) | {"__future__"}
+    downloaded = {file.stem for file in Path().glob("*.py")}
+    return modules | downloaded | set(sys.stdlib_module_names)
 
 
 def imported(text: str) -> set[str]:
@@ -88,6 +89,14 @@ def resolve(path: str) -> tuple[Any, Any]:
             found = inspect.getattr_static(found, part)
         return found, module
     raise ImportError(f"there is no module on the path {path!r}")
+
+
+def names_beside(path: str) -> dict[str, Any]:
+    """The names that a docstring's example may use: those of the module where the object is defined."""
+    found, module = resolve(path)
+    found = found.fget if isinstance(found, property) else getattr(found, "__func__", found)
+    defined = found if inspect.ismodule(found) else sys.modules.get(getattr(found, "__module__", ""), module)
+    return {**vars(defined), "__name__": "__main__"}
 
 
 def is_the_source(block: dict[str, Any]) -> bool:
@@ -141,9 +150,7 @@ def run(block: dict[str, Any], namespace: dict[str, Any], allowed: set[str]) -> 
     elif block["kind"] == "shell":
         run_shell(text)
     elif block["kind"] == "session":
-        if block["module"]:
-            namespace.update(vars(importlib.import_module(block["module"])))
-        run_session(text, namespace, name)
+        run_session(text, names_beside(block["owner"]) if block["owner"] else namespace, name)
     else:
         text = textwrap.dedent(text)
         missing = imported(text) - allowed
@@ -156,6 +163,7 @@ def main() -> None:
     """Runs the job that the command line names."""
     job = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    sys.path.insert(0, str(Path.cwd()))
     allowed = importable(job["installs"])
     namespace: dict[str, Any] = {"__name__": "__main__"}
     failure = ""

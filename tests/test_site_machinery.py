@@ -287,13 +287,13 @@ def test_the_first_mark_of_a_term_becomes_a_card() -> None:
     file = type("File", (), {"src_path": "deep/page.md"})
     page: Any = type("Page", (), {"url": "deep/page.html", "file": file})
     mark = '<p><a href="term:token">토큰</a>과 <a href="term:token">토큰</a></p>'
-    shown = cards.on_page_content(mark, page, config, None)
+    shown = cards.with_cards(mark, page, "ko")
     assert shown.count('role="tooltip"') == 1
     assert '<button type="button" class="term__word" aria-describedby="card-token">토큰</button>' in shown
     assert shown.count('href="../glossary.html#token"') == 2
     assert terms.term("token").sentences["ko"] in shown
     with pytest.raises(Exception, match="term:tokens: no such slug"):
-        cards.on_page_content('<a href="term:tokens">토큰</a>', page, config, None)
+        cards.with_cards('<a href="term:tokens">토큰</a>', page, "ko")
     with pytest.raises(Exception, match="heading"):
         cards.on_page_content('<h2><a href="term:token">토큰</a></h2>', page, config, None)
 

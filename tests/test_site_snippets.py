@@ -44,20 +44,13 @@ def installs(texts: list[str]) -> list[str]:
     return sorted({name for name in found if not re.match(r"(\.|llmref\b|.*\.whl$|git\+)", name)})
 
 
-def module_of(page: str) -> str:
-    """The module that an API page documents."""
-    return "llmref." + page.removeprefix("api/").removesuffix(".html").replace("/", ".").removesuffix(
-        ".index"
-    )
-
-
 def job_of(page: str, found: list[Block], sentences: list[str]) -> tuple[dict[str, Any], Counter[str]]:
     """What the reader's Python has to do for a page, and what each block is counted as."""
     counts: Counter[str] = Counter({NOT_RUN: 0})
     work: list[dict[str, Any]] = []
     for block in found:
-        item = {"number": block.number, "text": block.text, "source": block.source, "module": ""}
-        item["keeps_docstring"] = block.keeps_docstring
+        item = {"number": block.number, "text": block.text, "source": block.source}
+        item |= {"keeps_docstring": block.keeps_docstring, "owner": block.owner}
         if block.language in NO_CODE:
             counts["blocks that are not code"] += 1
         elif block.source:
@@ -66,7 +59,7 @@ def job_of(page: str, found: list[Block], sentences: list[str]) -> tuple[dict[st
         elif block.reason:
             counts[NOT_RUN] += 1
         elif block.is_python and block.is_session:
-            work.append({**item, "kind": "session", "module": module_of(page) if block.in_docstring else ""})
+            work.append({**item, "kind": "session"})
             counts["blocks of Python run"] += 1
         elif block.is_python:
             work.append({**item, "kind": "python"})

@@ -5,6 +5,7 @@ The card needs no script: it shows on hover, on focus (so by keyboard and by tou
 
 import html
 import re
+from typing import Any
 
 from machinery import SiteError
 from machinery.labels import LABELS
@@ -12,6 +13,7 @@ from machinery.pages import Directive, replace_directives
 from machinery.terms import Term, term, terms
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import Files
+from mkdocs.structure.nav import Navigation
 from mkdocs.structure.pages import Page
 from mkdocs.utils import get_relative_url
 
@@ -34,7 +36,21 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    language = config.theme["language"]
+    if any('href="term:' in heading for heading in HEADING.findall(content)):
+        raise SiteError(f"{page.file.src_path}: a term mark in a heading; put it in the text under it")
+    return content
+
+
+def on_page_context(
+    context: dict[str, Any], page: Page, config: MkDocsConfig, nav: Navigation
+) -> dict[str, Any]:
+    """Puts the cards in after the search has read the page: it must not find every page by their text."""
+    page.content = with_cards(page.content or "", page, config.theme["language"])
+    return context
+
+
+def with_cards(content: str, page: Page, language: str) -> str:
+    """Turns the first mark of each term into a card, and the others into links."""
     seen: set[str] = set()
 
     def link(match: re.Match[str]) -> str:
@@ -48,8 +64,6 @@ def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files
         seen.add(found.slug)
         return card(found, match["word"], target, language)
 
-    if any('href="term:' in heading for heading in HEADING.findall(content)):
-        raise SiteError(f"{page.file.src_path}: a term mark in a heading; put it in the text under it")
     return LINK.sub(link, content)
 
 
@@ -58,7 +72,7 @@ def card(found: Term, word: str, target: str, language: str) -> str:
     return (
         '<span class="term">'
         f'<button type="button" class="term__word" aria-describedby="card-{found.slug}">{word}</button>'
-        f'<span class="term__card" role="tooltip" id="card-{found.slug}" data-search-exclude>'
+        f'<span class="term__card" role="tooltip" id="card-{found.slug}">'
         f"<strong>{both_names(found, language)}</strong> {html.escape(found.sentences[language])} "
         f'<a href="{target}">{label}</a></span></span>'
     )

@@ -2,6 +2,7 @@
 
 import posixpath
 import re
+from typing import Any
 
 from machinery import FIGURE_TYPE, SiteError
 from machinery.experiments import cell, figure_html
@@ -9,6 +10,7 @@ from machinery.labels import LABELS
 from machinery.pages import Directive, fence, replace_directives
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import Files
+from mkdocs.structure.nav import Navigation
 from mkdocs.structure.pages import Page
 from nbformat import NotebookNode
 
@@ -24,11 +26,17 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         raise SiteError(f"{page.file.src_path}, {error}") from error
 
 
-def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+def on_page_context(
+    context: dict[str, Any], page: Page, config: MkDocsConfig, nav: Navigation
+) -> dict[str, Any]:
+    """Puts the figures in after the search has read the page."""
     language = config.theme["language"]
-    return FIGURE.sub(
-        lambda match: figure_html(cell(match["cell"]).outputs[int(match["output"])], language), content
-    )
+
+    def drawn(match: re.Match[str]) -> str:
+        return figure_html(cell(match["cell"]).outputs[int(match["output"])], language)
+
+    page.content = FIGURE.sub(drawn, page.content or "")
+    return context
 
 
 def block(directive: Directive, page: Page, language: str) -> str:

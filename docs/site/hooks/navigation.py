@@ -3,6 +3,7 @@
 import os
 
 from machinery.labels import LABELS
+from machinery.terms import terms
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import Files
 from mkdocs.structure.nav import Navigation
@@ -39,8 +40,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """The page of a concept comes first in the search, before the pages that mention it."""
-    if page.parent and page.parent.title == LABELS[config.theme["language"]]["concepts"]:
+    """In the search, a concept's page comes before those that mention it, and first for its terms."""
+    language = config.theme["language"]
+    if page.parent and page.parent.title == LABELS[language]["concepts"]:
+        own = [term for term in terms().values() if term.page == page.file.name]
+        page.meta["tags"] = [word for term in own for word in (*term.names.values(), *term.also, *term.avoid)]
         page.meta.setdefault("search", {"boost": CONCEPT_BOOST})
     return content
 

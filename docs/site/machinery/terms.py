@@ -18,6 +18,8 @@ class Term:
     slug: str
     names: dict[str, str]
     avoid: tuple[str, ...]
+    also: tuple[str, ...]
+    """What a reader may type into the search for it, in either language."""
     page: str
     sentences: dict[str, str]
 
@@ -36,6 +38,7 @@ def terms(file: Path = DOCS / "terms.csv") -> dict[str, Term]:
                 slug=row["slug"],
                 names={"en": row["english"], "ko": row["korean"]},
                 avoid=tuple(word for word in row["avoid"].split("|") if word),
+                also=tuple(word for word in row["also"].split("|") if word),
                 page=row["page"],
                 sentences={"en": row["sentence_en"], "ko": row["sentence_ko"]},
             )
