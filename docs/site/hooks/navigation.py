@@ -9,8 +9,6 @@ from mkdocs.structure.files import Files
 from mkdocs.structure.nav import Navigation
 from mkdocs.structure.pages import Page
 
-CONCEPT_BOOST = 3
-
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     config.extra["language"] = config.theme["language"]
@@ -40,12 +38,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """In the search, a concept's page comes before those that mention it, and first for its terms."""
+    """In the search, a concept's page is found by its terms, and by what they are not to be called."""
     language = config.theme["language"]
     if page.parent and page.parent.title == LABELS[language]["concepts"]:
         own = [term for term in terms().values() if term.page == page.file.name]
         page.meta["tags"] = [word for term in own for word in (*term.names.values(), *term.also, *term.avoid)]
-        page.meta.setdefault("search", {"boost": CONCEPT_BOOST})
     return content
 
 

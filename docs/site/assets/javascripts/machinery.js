@@ -14,3 +14,16 @@ for (const left of ["mouseout", "focusout"]) {
     }
   });
 }
+
+// A table that is wider than the page scrolls: then the keyboard must be able to scroll it too.
+function letTablesBeScrolled() {
+  for (const table of document.querySelectorAll(".md-typeset__scrollwrap")) {
+    if (table.scrollWidth > table.clientWidth) {
+      table.tabIndex = 0;
+    } else {
+      table.removeAttribute("tabindex");
+    }
+  }
+}
+window.addEventListener("load", letTablesBeScrolled);
+window.addEventListener("resize", letTablesBeScrolled);
