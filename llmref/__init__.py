@@ -2,7 +2,8 @@
 
 >>> import llmref
 >>> model, tokenizer = llmref.load_tiny()
->>> print(llmref.generate(model, tokenizer, "Once upon a time", max_new_tokens=12, seed=0))  # doctest: +SKIP
+>>> llmref.generate(model, tokenizer, "Minji lives in the", max_new_tokens=2, temperature=0)
+' forest.'
 """
 
 from llmref.attention import Mask, MultiHeadAttention, causal, documents, window
