@@ -1,7 +1,8 @@
 """The transformer block: attention, then feedforward, each adding to the residual stream.
 
 Sources: Vaswani et al., "Attention Is All You Need" (2017), section 3.1 (post-norm); Xiong et al., "On Layer
-Normalization in the Transformer Architecture" (2020), section 3 (pre-norm).
+Normalization in the Transformer Architecture" (2020), section 3 (pre-norm); Ding et al., "CogView" (2021),
+section 2.4 (sandwich); Black et al., "GPT-NeoX-20B" (2022), section 2.1 (parallel).
 """
 
 from jaxtyping import Bool, Float, Int
@@ -17,6 +18,8 @@ from llmref.sites import sites
 class TransformerBlock(nn.Module):
     """One block. Pre-norm: `x + layer(norm(x))`. Post-norm: `norm(x + layer(x))`.
 
+    Sandwich: `x + norm(layer(norm(x)))`. Parallel: `x + attention(norm(x)) + feedforward(norm(x))`.
+
     >>> import torch
     >>> from llmref.config import AttentionConfig, FeedForwardConfig
     >>> config = BlockConfig(AttentionConfig(n_heads=2, n_kv_heads=1, head_dim=8), FeedForwardConfig(d_ff=64))
@@ -29,10 +32,13 @@ class TransformerBlock(nn.Module):
     def __init__(self, config: BlockConfig, d_model: int) -> None:
         super().__init__()
         self.config = config
-        self.attention_norm = make_norm(config.norm, d_model)
+        normalized, sandwich = config.norm_position != "none", config.norm_position == "sandwich"
+        self.attention_norm = make_norm(config.norm, d_model) if normalized else nn.Identity()
         self.attention = MultiHeadAttention(config.attention, d_model)
-        self.feedforward_norm = make_norm(config.norm, d_model)
+        self.attention_output_norm = make_norm(config.norm, d_model) if sandwich else nn.Identity()
+        self.feedforward_norm = make_norm(config.norm, d_model) if normalized else nn.Identity()
         self.feedforward = FeedForward(config.feedforward, d_model)
+        self.feedforward_output_norm = make_norm(config.norm, d_model) if sandwich else nn.Identity()
         self.sites = sites("input", "middle", "output")
 
     def forward(
@@ -41,15 +47,34 @@ class TransformerBlock(nn.Module):
         positions: Int[Tensor, "batch tokens"],
         allowed: Bool[Tensor, "batch tokens keys"],
         update: Update | None = None,
+        key_positions: Int[Tensor, "batch keys"] | None = None,
     ) -> Float[Tensor, "batch tokens d_model"]:
         """The residual stream after this block; the arguments are those of `MultiHeadAttention.forward`."""
         x = self.sites["input"](x)
-        if self.config.norm_position == "pre":
-            x = x + self.attention(self.attention_norm(x), positions, allowed, update)
-            x = self.sites["middle"](x)
-            x = x + self.feedforward(self.feedforward_norm(x))
-        else:
-            x = self.attention_norm(x + self.attention(x, positions, allowed, update))
-            x = self.sites["middle"](x)
-            x = self.feedforward_norm(x + self.feedforward(x))
-        return self.sites["output"](x)
+        attended = self.attention(
+            self.read(x, self.attention_norm), positions, allowed, update, key_positions
+        )
+        middle = self.join(x, self.attention_output_norm(attended), self.attention_norm)
+        middle = self.sites["middle"](middle)
+        # A parallel feedforward reads what attention read, not what attention left.
+        stream = x if self.config.residual == "parallel" else middle
+        fed = self.feedforward(self.read(stream, self.feedforward_norm))
+        return self.sites["output"](
+            self.join(middle, self.feedforward_output_norm(fed), self.feedforward_norm)
+        )
+
+    def read(
+        self, stream: Float[Tensor, "batch tokens d_model"], norm: nn.Module
+    ) -> Float[Tensor, "batch tokens d_model"]:
+        """What a layer reads of the stream: normalized in pre-norm and sandwich."""
+        return norm(stream) if self.config.norm_position in ("pre", "sandwich") else stream
+
+    def join(
+        self,
+        stream: Float[Tensor, "batch tokens d_model"],
+        added: Float[Tensor, "batch tokens d_model"],
+        norm: nn.Module,
+    ) -> Float[Tensor, "batch tokens d_model"]:
+        """The stream after a layer has added to it; in post-norm it is normalized then."""
+        joined = added if self.config.residual == "none" else stream + added
+        return norm(joined) if self.config.norm_position == "post" else joined

@@ -17,6 +17,7 @@ from llmref.cache import Cache
 from llmref.config import ModelConfig
 from llmref.embedding import TokenEmbedding
 from llmref.normalization import make_norm
+from llmref.positions import LearnedPositions, SinusoidalPositions
 from llmref.sites import sites
 
 
@@ -44,6 +45,11 @@ class Transformer(nn.Module):
         super().__init__()
         self.config = config
         self.embedding = TokenEmbedding(config.vocab_size, config.d_model)
+        self.positional_embedding: nn.Module | None = None
+        if config.positional_embedding == "learned":
+            self.positional_embedding = LearnedPositions(config.context_length, config.d_model)
+        elif config.positional_embedding == "sinusoidal":
+            self.positional_embedding = SinusoidalPositions(config.d_model)
         self.blocks = nn.ModuleList(TransformerBlock(block, config.d_model) for block in config.blocks)
         self.final_norm = make_norm(config.norm, config.d_model)
         self.lm_head = nn.Linear(config.d_model, config.vocab_size, bias=False)
@@ -105,9 +111,11 @@ class Transformer(nn.Module):
             allowed[size] = (mask if size is None else mask & window(size)).dense(positions, key_positions)
 
         x = self.sites["embedding"](self.embedding(ids))
+        if self.positional_embedding is not None:
+            x = x + self.positional_embedding(positions)
         for index, (block, config) in enumerate(zip(self.blocks, self.config.blocks, strict=True)):
             update = None if cache is None else partial(cache.update, index)
-            x = block(x, positions, allowed[config.attention.window], update)
+            x = block(x, positions, allowed[config.attention.window], update, key_positions)
         return self.sites["final_norm"](self.final_norm(x))
 
     def _check(self, ids: Tensor, positions: Tensor) -> None:

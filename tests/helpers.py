@@ -46,6 +46,8 @@ def small_config(
     window: int | None = None,
     layout: str | None = "half",
     norm_position: str = "pre",
+    residual: str = "serial",
+    alibi: bool = False,
     norm: str = "rms",
     gated: bool = True,
     activation: str = "silu",
@@ -56,10 +58,11 @@ def small_config(
     """A config of odd sizes, so that no two dimensions can be taken for each other."""
     rope = None if layout is None else RopeConfig(base=100.0, layout=layout)  # type: ignore[arg-type]
     block = BlockConfig(
-        AttentionConfig(n_heads, n_kv_heads, head_dim, window, bias, rope),
+        AttentionConfig(n_heads, n_kv_heads, head_dim, window, bias, rope, alibi),
         FeedForwardConfig(29, activation, gated, bias),  # type: ignore[arg-type]
         NormConfig(norm),  # type: ignore[arg-type]
         norm_position,  # type: ignore[arg-type]
+        residual,  # type: ignore[arg-type]
     )
     fields: dict[str, Any] = dict(
         vocab_size=VOCAB_SIZE, d_model=20, context_length=CONTEXT_LENGTH, norm=block.norm

@@ -27,26 +27,63 @@ def vectors(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def in_loops(query: Tensor, key: Tensor, value: Tensor, allowed: Tensor) -> Tensor:
-    """Attention one number at a time: the formula and nothing else."""
+def in_loops(
+    query: Tensor, key: Tensor, value: Tensor, allowed: Tensor, bias: Tensor | None = None
+) -> Tensor:
+    """Attention one query and one key at a time: the formula and nothing else."""
     batch, heads, queries, head_dim = query.shape
-    result = torch.zeros(batch, heads, queries, head_dim, dtype=query.dtype)
+    if bias is None:
+        bias = torch.zeros(batch, heads, queries, key.shape[2], dtype=query.dtype)
+    bias = bias.expand(batch, -1, -1, -1)
+    rows = []
     for b, h, q in product(range(batch), range(heads), range(queries)):
         seen = [k for k in range(key.shape[2]) if allowed[b, q, k]]
-        powers = [math.exp(float(query[b, h, q] @ key[b, h, k]) / head_dim**0.5) for k in seen]
-        for k, power in zip(seen, powers, strict=True):
-            result[b, h, q] += power / sum(powers) * value[b, h, k]
-    return result
+        powers = [(query[b, h, q] @ key[b, h, k] / head_dim**0.5 + bias[b, h, q, k]).exp() for k in seen]
+        mixed = [power / sum(powers) * value[b, h, k] for k, power in zip(seen, powers, strict=True)]
+        rows.append(sum(mixed, torch.zeros(head_dim, dtype=query.dtype)))
+    return torch.stack(rows).reshape(query.shape)
+
+
+def gradients(output: Tensor, inputs: list[Tensor]) -> list[Tensor]:
+    """The gradients of a sum in which every number of the output has a weight of its own."""
+    weights = torch.linspace(-1, 1, output.numel(), dtype=output.dtype).reshape(output.shape)
+    return list(torch.autograd.grad((output * weights).sum(), inputs))
+
+
+def one_case(bias_rows: int | None) -> tuple[list[Tensor], Tensor, Tensor | None]:
+    """Queries, keys and values; a mask with a row of padding; a bias for each row, one for all, or none."""
+    inputs = [vectors(2, 3, 4, 6), vectors(2, 3, 7, 6, seed=1), vectors(2, 3, 7, 6, seed=2)]
+    allowed = torch.rand(2, 4, 7, generator=torch.Generator().manual_seed(3)) < 0.5
+    allowed[0, 1] = False  # padding: a query that looks at nothing
+    return inputs, allowed, None if bias_rows is None else 3 * vectors(bias_rows, 3, 4, 7, seed=4)
+
+
+@pytest.mark.parametrize("learned", [False, True])
+@pytest.mark.parametrize("bias_rows", [None, 1, 2])
+@pytest.mark.parametrize("backend", sorted(BACKENDS))
+def test_every_backend_is_the_formula(backend: str, bias_rows: int | None, learned: bool) -> None:
+    inputs, allowed, bias = one_case(bias_rows)
+    wanted = inputs + [bias] if bias is not None and learned else inputs
+    for tensor in wanted:
+        tensor.requires_grad_()
+    found = attend(*inputs, allowed, backend, bias)  # type: ignore[arg-type]
+    expected = in_loops(*inputs, allowed, bias)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    assert found[0, :, 1].abs().max() == 0
+    torch.testing.assert_close(gradients(found, wanted), gradients(expected, wanted), rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.parametrize("backend", sorted(BACKENDS))
-def test_every_backend_is_the_formula(backend: str) -> None:
-    query, key, value = vectors(2, 3, 4, 6), vectors(2, 3, 7, 6, seed=1), vectors(2, 3, 7, 6, seed=2)
-    allowed = torch.rand(2, 4, 7, generator=torch.Generator().manual_seed(3)) < 0.5
-    allowed[0, 1] = False  # padding: a query that looks at nothing
-    found = attend(query, key, value, allowed, backend)  # type: ignore[arg-type]
-    torch.testing.assert_close(found, in_loops(query, key, value, allowed), rtol=1e-12, atol=1e-12)
-    assert found[0, :, 1].abs().max() == 0
+def test_a_bias_moves_attention_and_takes_the_dtype_of_the_queries(backend: str) -> None:
+    (query, key, value), allowed, _ = one_case(None)
+    bias = torch.zeros(1, 3, 4, 7)
+    bias[:, 1, :, 2] = 100.0  # head 1 is told to look at key 2, and does wherever it may
+    plain, moved = (attend(query, key, value, allowed, backend, some) for some in (None, bias))  # type: ignore[arg-type]
+    assert moved.dtype == torch.float64
+    torch.testing.assert_close(moved[:, [0, 2]], plain[:, [0, 2]], rtol=1e-12, atol=1e-12)
+    for row, query_place in product(range(2), range(4)):
+        expected = value[row, 1, 2] if allowed[row, query_place, 2] else plain[row, 1, query_place]
+        torch.testing.assert_close(moved[row, 1, query_place], expected, rtol=1e-12, atol=1e-12)
 
 
 def test_the_two_steps_are_the_whole() -> None:

@@ -1,5 +1,6 @@
 """The mask algebra: each mask against words, the combinations against sets."""
 
+from collections.abc import Callable
 from itertools import product
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from llmref.attention.masks import Mask, causal, documents, window
+from llmref.attention.masks import Mask, blocks, causal, documents, global_tokens, strided, window
 
 Pairs = set[tuple[int, int, int]]
 
@@ -29,7 +30,12 @@ def pairs(mask: Mask, positions: Tensor, queries: int) -> Pairs:
 def basic_masks() -> st.SearchStrategy[Mask]:
     # Documents for one row serve every row of the batch.
     by_documents = document_ids.map(lambda ids: documents(torch.tensor([ids])))
-    return st.just(causal()) | st.integers(1, 8).map(window) | by_documents
+    by_size = st.sampled_from([window, strided, blocks, global_tokens])
+    return (
+        st.just(causal())
+        | st.builds(lambda make, size: make(size), by_size, st.integers(1, 8))
+        | by_documents
+    )
 
 
 masks = st.recursive(
@@ -72,6 +78,40 @@ def test_causal_and_window_are_what_their_words_say(
     for row, query, key in product(range(len(positions)), range(queries), range(6)):
         words = naive_allowed(int(positions[row, 6 - queries + query]), int(positions[row, key]), size)
         assert ((row, query, key) in allowed) == words
+
+
+SPARSE = {
+    strided: lambda query, key, size: key in {query + size * step for step in range(-20, 21)},
+    blocks: lambda query, key, size: any(
+        {query, key} <= set(range(start, start + size)) for start in range(0, 20, size)
+    ),
+    global_tokens: lambda query, key, size: query in range(size) or key in range(size),
+}
+
+
+@pytest.mark.parametrize("make", SPARSE, ids=lambda make: make.__name__)
+@given(size=st.integers(1, 8), positions=positions_strategy, queries=st.integers(1, 6))
+def test_sparse_masks_are_what_their_words_say(
+    make: Callable[[int], Mask], size: int, positions: Tensor, queries: int
+) -> None:
+    allowed = pairs(make(size), positions, queries)
+    for row, query, key in product(range(len(positions)), range(queries), range(6)):
+        places = int(positions[row, 6 - queries + query]), int(positions[row, key])
+        if places[0] >= 0:  # what padding looks at, nobody reads
+            assert ((row, query, key) in allowed) == (places[1] >= 0 and SPARSE[make](*places, size)), places
+
+
+def test_the_published_patterns_are_expressions() -> None:
+    """Child et al. (2019), section 4.2, as its formulas have it; a window with a global token."""
+    positions, stride = torch.arange(20)[None], 4
+    two_kinds = (causal() & (window(stride + 1) | strided(stride))).dense(positions, positions)[0]
+    fixed = (causal() & blocks(stride)).dense(positions, positions)[0]
+    global_one = (causal() & (window(3) | global_tokens(1))).dense(positions, positions)[0]
+    for i, j in product(range(20), range(20)):
+        near, column = max(0, i - stride) <= j <= i, j <= i and (i - j) % stride == 0
+        assert two_kinds[i, j] == (near or column)
+        assert fixed[i, j] == (j <= i and j // stride == i // stride)
+        assert global_one[i, j] == (j <= i and (i - j < 3 or j == 0))
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 30])
@@ -118,6 +158,12 @@ def test_errors_say_what_was_found() -> None:
     positions = torch.arange(4)[None]
     with pytest.raises(ValueError, match="size must be at least 1, found -3"):
         window(-3)
+    with pytest.raises(ValueError, match="a stride must be at least 1, found 0"):
+        strided(0)
+    with pytest.raises(ValueError, match="a block holds at least 1 position, found -1"):
+        blocks(-1)
+    with pytest.raises(ValueError, match="there must be at least 1 global token, found 0"):
+        global_tokens(0)
     with pytest.raises(ValueError, match="a document for each of the 4 keys, found 3"):
         documents(torch.zeros(1, 3, dtype=torch.long)).dense(positions, positions)
     with pytest.raises(ValueError, match="a document for each of the 4 queries, found 2"):
@@ -129,4 +175,5 @@ def test_a_mask_reads_as_what_it_allows() -> None:
     ids = torch.zeros(2, 7, dtype=torch.long)
     assert repr(causal() & window(64) & documents(ids)) == "causal() & window(64) & documents(<2 x 7 ids>)"
     assert repr(~(causal() | window(2))) == "~((causal() | window(2)))"
+    assert repr(strided(4) | blocks(8) & global_tokens(1)) == "(strided(4) | blocks(8) & global_tokens(1))"
     assert causal() & window(3) == causal() & window(3)

@@ -25,12 +25,17 @@ from llmref.model import sequential_positions
 # The shape checker draws random numbers where a config is built.
 pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module")
 
+arrangements = st.sampled_from(
+    [("pre", "serial"), ("post", "serial"), ("sandwich", "serial"), ("none", "serial"), ("pre", "parallel")]
+)
 configs = st.builds(
-    small_config,
+    lambda arrangement, **rest: small_config(norm_position=arrangement[0], residual=arrangement[1], **rest),
+    arrangement=arrangements,
     n_kv_heads=st.sampled_from([4, 2, 1]),
     window=st.sampled_from([None, 1, 2, 5, 30]),
     layout=st.sampled_from(["half", "interleaved", None]),
-    norm_position=st.sampled_from(["pre", "post"]),
+    alibi=st.booleans(),
+    positional_embedding=st.sampled_from([None, "sinusoidal", "learned"]),
     norm=st.sampled_from(["rms", "layer"]),
     tied_embeddings=st.booleans(),
 )

@@ -11,16 +11,29 @@ from hypothesis import strategies as st
 from llmref.config import (
     AttentionConfig,
     BlockConfig,
+    DynamicNtkScaling,
     FeedForwardConfig,
+    LinearScaling,
+    Llama3Scaling,
     ModelConfig,
     NormConfig,
     RopeConfig,
+    YarnScaling,
 )
 
 ATTENTION = AttentionConfig(n_heads=2, n_kv_heads=1, head_dim=4)
 FEEDFORWARD = FeedForwardConfig(d_ff=8)
 
-ropes = st.builds(RopeConfig, st.floats(1.5, 1e6), st.sampled_from(["half", "interleaved"]))
+factors, lengths = st.floats(1.0, 64.0), st.integers(1, 9999)
+scalings = st.one_of(
+    st.builds(LinearScaling, factors),
+    st.builds(DynamicNtkScaling, factors, lengths),
+    st.builds(YarnScaling, factors, lengths, st.floats(8.5, 64.0), st.floats(0.5, 8.0)),
+    st.builds(Llama3Scaling, factors, lengths, st.floats(0.5, 2.0), st.floats(2.5, 8.0)),
+)
+ropes = st.builds(
+    RopeConfig, st.floats(1.5, 1e6), st.sampled_from(["half", "interleaved"]), st.none() | scalings
+)
 attentions = st.builds(
     lambda kv, group, half, *rest: AttentionConfig(kv * group, kv, 2 * half, *rest),
     st.integers(1, 4),
@@ -29,6 +42,7 @@ attentions = st.builds(
     st.none() | st.integers(1, 9),
     st.booleans(),
     st.none() | ropes,
+    st.booleans(),
 )
 feedforwards = st.builds(
     FeedForwardConfig,
@@ -38,17 +52,32 @@ feedforwards = st.builds(
     st.booleans(),
 )
 norms = st.builds(NormConfig, st.sampled_from(["rms", "layer"]), st.floats(1e-9, 1.0))
-blocks = st.builds(BlockConfig, attentions, feedforwards, norms, st.sampled_from(["pre", "post"]))
+arrangements = st.sampled_from(
+    [
+        (norm_position, residual)
+        for norm_position in ("none", "pre", "post", "sandwich")
+        for residual in ("none", "serial", "parallel")
+        if (norm_position, residual) != ("post", "parallel")
+    ]
+)
+blocks = st.builds(
+    lambda attention, feedforward, norm, arrangement: BlockConfig(attention, feedforward, norm, *arrangement),
+    attentions,
+    feedforwards,
+    norms,
+    arrangements,
+)
 models = st.builds(
     ModelConfig,
     st.integers(10, 999),
-    st.integers(1, 99),
+    st.integers(1, 49).map(lambda half: 2 * half),
     st.integers(1, 99),
     st.lists(blocks, min_size=1, max_size=3).map(tuple),
     norms,
     st.booleans(),
     st.none() | st.integers(0, 9),
     st.none() | st.integers(0, 9),
+    st.sampled_from(["sinusoidal", "learned", None]),
 )
 
 
@@ -111,6 +140,13 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("blocks/0/attention/rope/layout", "quarter", "layout"),
         ("blocks/0/feedforward/activation", "tanh", "activation"),
         ("blocks/0/norm_position", "both", "norm_position"),
+        ("blocks/0/residual", "double", "residual"),
+        ("blocks/0/attention/alibi", 1, "alibi"),
+        ("blocks/0/attention/rope/scaling", 2, "RopeConfig must be a mapping of names to values, found 2"),
+        ("blocks/0/attention/rope/scaling", {"kind": "cubic"}, "kind must be one of linear, .*found 'cubic'"),
+        ("blocks/0/attention/rope/scaling", {"kind": "linear"}, "missing.*'factor'"),
+        ("blocks/0/attention/rope/scaling", {"kind": "linear", "factor": 0.5}, "factor must be at least 1"),
+        ("positional_embedding", "rotary", "positional_embedding"),
         ("blocks/0/norm/kind", "batch", "kind"),
         ("blocks/0/feedforward", None, "FeedForwardConfig must be a mapping of names to values, found None"),
         ("blocks/1", "plain", "BlockConfig must be a mapping of names to values, found 'plain'"),

@@ -1,6 +1,7 @@
-"""RoPE: two layouts against twins that are not ours, and what a rotation must do."""
+"""RoPE: two layouts and four scalings against twins that are not ours, and what a rotation must do."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -8,13 +9,44 @@ from helpers import fresh_model, logits_of, random_ids, small_config
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
-from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
+from transformers import CohereConfig, LlamaConfig
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+from transformers.models.cohere import modeling_cohere
+from transformers.models.llama import modeling_llama
 
-from llmref.config import RopeConfig
-from llmref.rope import rotate, rotation
+from llmref.config import (
+    DynamicNtkScaling,
+    LinearScaling,
+    Llama3Scaling,
+    RopeConfig,
+    RopeScaling,
+    YarnScaling,
+)
+from llmref.rope import attention_factor, frequencies, rotate, rotation
 
 SHAPE = (2, 3, 5, 8)  # batch, heads, tokens, head_dim
 POSITIONS = torch.tensor([[0, 1, 2, 3, 40], [7, 7, 0, 900, 12]])
+LAYOUTS = ("half", "interleaved")
+TRAINED = 256
+SCALINGS: tuple[RopeScaling | None, ...] = (
+    None,
+    LinearScaling(4.0),
+    DynamicNtkScaling(2.0, TRAINED),
+    DynamicNtkScaling(1.0, TRAINED),
+    YarnScaling(8.0, TRAINED),
+    YarnScaling(40.0, TRAINED, beta_fast=16.0, beta_slow=2.0),
+    Llama3Scaling(8.0, TRAINED),
+    Llama3Scaling(32.0, TRAINED, low_frequency_factor=0.5, high_frequency_factor=8.0),
+)
+PEERS: dict[str, tuple[Any, Any, Any]] = {
+    "half": (LlamaConfig, modeling_llama.LlamaRotaryEmbedding, modeling_llama.apply_rotary_pos_emb),
+    "interleaved": (
+        CohereConfig,
+        modeling_cohere.CohereRotaryEmbedding,
+        modeling_cohere.apply_rotary_pos_emb,
+    ),
+}
+STRETCHING = [scaling for scaling in SCALINGS if scaling is not None]
 
 
 def vectors(seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -30,51 +62,51 @@ def as_complex_numbers(x: Tensor, positions: Tensor, base: float) -> Tensor:
     return torch.view_as_real(pairs * torch.polar(torch.ones_like(angles), angles)).flatten(-2)
 
 
+def peer_parameters(scaling: RopeScaling | None, base: float) -> dict[str, float | str]:
+    """The scaling in the words of the peer library."""
+    words: dict[str, float | str] = {"rope_theta": base, "rope_type": "default"}
+    match scaling:
+        case LinearScaling():
+            words |= {"rope_type": "linear", "factor": scaling.factor}
+        case DynamicNtkScaling():
+            words |= {"rope_type": "dynamic", "factor": scaling.factor}
+        case YarnScaling():
+            words |= {
+                "rope_type": "yarn",
+                "factor": scaling.factor,
+                "original_max_position_embeddings": scaling.original_context_length,
+                "beta_fast": scaling.beta_fast,
+                "beta_slow": scaling.beta_slow,
+            }
+        case Llama3Scaling():
+            words |= {
+                "rope_type": "llama3",
+                "factor": scaling.factor,
+                "original_max_position_embeddings": scaling.original_context_length,
+                "low_freq_factor": scaling.low_frequency_factor,
+                "high_freq_factor": scaling.high_frequency_factor,
+            }
+    return words
+
+
+def peer_config(kind: Any, scaling: RopeScaling | None, head_dim: int, base: float) -> Any:
+    return kind(
+        hidden_size=2 * head_dim,
+        num_attention_heads=2,
+        head_dim=head_dim,
+        max_position_embeddings=TRAINED,  # dynamic NTK takes the trained length from here
+        rope_parameters=peer_parameters(scaling, base),
+    )
+
+
+# One rotation
+
+
 @pytest.mark.parametrize("base", [10.0, 10_000.0])
 def test_interleaved_is_a_product_of_complex_numbers(base: float) -> None:
     cos, sin = rotation(POSITIONS, 8, base)
     turned = rotate(vectors(), cos, sin, "interleaved")
     torch.testing.assert_close(turned, as_complex_numbers(vectors(), POSITIONS, base), atol=2e-4, rtol=0)
-
-
-def test_half_is_what_the_peer_library_does() -> None:
-    cos, sin = rotation(POSITIONS, 8, 100.0)
-    query, key = vectors(0, torch.float32), vectors(1, torch.float32)
-    twice = [torch.cat([table, table], dim=-1) for table in (cos, sin)]
-    theirs = apply_rotary_pos_emb(query, key, *twice)
-    torch.testing.assert_close(rotate(query, cos, sin, "half"), theirs[0])
-    torch.testing.assert_close(rotate(key, cos, sin, "half"), theirs[1])
-
-
-def test_the_layouts_are_one_rotation_with_the_dimensions_in_another_order() -> None:
-    cos, sin = rotation(POSITIONS, 8)
-    order = torch.arange(8).reshape(4, 2).T.flatten()  # 0 2 4 6 1 3 5 7
-    x = vectors()
-    torch.testing.assert_close(
-        rotate(x[..., order], cos, sin, "half"), rotate(x, cos, sin, "interleaved")[..., order]
-    )
-    assert not torch.allclose(rotate(x, cos, sin, "half"), rotate(x, cos, sin, "interleaved"), atol=0.1)
-
-
-@pytest.mark.parametrize("layout", ["half", "interleaved"])
-@given(shift=st.integers(0, 500), seed=st.integers(0, 99))
-def test_scores_depend_on_the_distance_alone(layout: str, shift: int, seed: int) -> None:
-    query, key = vectors(seed), vectors(seed + 1)
-
-    def scores(positions: Tensor) -> Tensor:
-        tables = rotation(positions, 8, 50.0)
-        return rotate(query, *tables, layout) @ rotate(key, *tables, layout).mT  # type: ignore[arg-type]
-
-    torch.testing.assert_close(scores(POSITIONS), scores(POSITIONS + shift), atol=2e-3, rtol=0)
-
-
-@pytest.mark.parametrize("layout", ["half", "interleaved"])
-def test_a_rotation_keeps_lengths_and_position_0_keeps_all(layout: str) -> None:
-    cos, sin = rotation(POSITIONS, 8)
-    turned = rotate(vectors(), cos, sin, layout)  # type: ignore[arg-type]
-    torch.testing.assert_close(turned.norm(dim=-1), vectors().norm(dim=-1), atol=1e-6, rtol=0)
-    assert torch.equal(turned[0, :, 0], vectors()[0, :, 0])
-    assert torch.equal(turned[1, :, 2], vectors()[1, :, 2])
 
 
 def test_the_slowest_pair_turns_by_the_formula() -> None:
@@ -85,13 +117,148 @@ def test_the_slowest_pair_turns_by_the_formula() -> None:
         assert sin[0, 0, pair].item() == pytest.approx(math.sin(angle), abs=1e-6)
 
 
-def test_tables_stay_float32_and_vectors_keep_their_dtype() -> None:
-    cos, sin = rotation(POSITIONS, 8)
+@pytest.mark.parametrize("scaling", SCALINGS, ids=str)
+def test_the_layouts_are_one_rotation_with_the_dimensions_in_another_order(
+    scaling: RopeScaling | None,
+) -> None:
+    cos, sin = rotation(POSITIONS, 8, 10_000.0, scaling)
+    order = torch.arange(8).reshape(4, 2).T.flatten()  # 0 2 4 6 1 3 5 7
+    x = vectors()
+    torch.testing.assert_close(
+        rotate(x[..., order], cos, sin, "half"), rotate(x, cos, sin, "interleaved")[..., order]
+    )
+    assert not torch.allclose(rotate(x, cos, sin, "half"), rotate(x, cos, sin, "interleaved"), atol=0.1)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@given(
+    shift=st.integers(0, 500),
+    seed=st.integers(0, 99),
+    scaling=st.sampled_from([s for s in SCALINGS if not isinstance(s, DynamicNtkScaling)]),
+)
+def test_scores_depend_on_the_distance_alone(
+    layout: str, shift: int, seed: int, scaling: RopeScaling | None
+) -> None:
+    query, key = vectors(seed), vectors(seed + 1)
+
+    def scores(positions: Tensor) -> Tensor:
+        tables = rotation(positions, 8, 50.0, scaling)
+        return rotate(query, *tables, layout) @ rotate(key, *tables, layout).mT  # type: ignore[arg-type]
+
+    torch.testing.assert_close(scores(POSITIONS), scores(POSITIONS + shift), atol=4e-3, rtol=0)
+    assert not torch.allclose(scores(POSITIONS), scores(2 * POSITIONS), atol=0.1)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("scaling", SCALINGS, ids=str)
+def test_a_rotation_keeps_lengths_and_position_0_keeps_all(layout: str, scaling: RopeScaling | None) -> None:
+    cos, sin = rotation(POSITIONS, 8, 10_000.0, scaling)
+    turned = rotate(vectors(), cos, sin, layout)  # type: ignore[arg-type]
+    factor = attention_factor(scaling)
+    torch.testing.assert_close(turned.norm(dim=-1), factor * vectors().norm(dim=-1), atol=1e-6, rtol=0)
+    for row, token in ((0, 0), (1, 2)):
+        torch.testing.assert_close(turned[row, :, token], factor * vectors()[row, :, token])
+
+
+@pytest.mark.parametrize("scaling", SCALINGS, ids=str)
+def test_tables_stay_float32_and_vectors_keep_their_dtype(scaling: RopeScaling | None) -> None:
+    cos, sin = rotation(POSITIONS, 8, 10_000.0, scaling)
     assert cos.dtype == sin.dtype == torch.float32
     assert rotate(vectors(0, torch.bfloat16), cos, sin).dtype == torch.bfloat16
 
 
-def test_a_model_reads_layout_and_base_from_its_config() -> None:
+def test_an_odd_head_is_an_error() -> None:
+    with pytest.raises(ValueError, match="even to make pairs, found 7"):
+        frequencies(7)
+
+
+# Against the peer library's own modules
+
+
+@pytest.mark.parametrize("scaling", SCALINGS, ids=str)
+@pytest.mark.parametrize("head_dim", [8, 128])
+@pytest.mark.parametrize("base", [1_000.0, 500_000.0])
+@pytest.mark.parametrize("length", [TRAINED, TRAINED + 1, 3000])
+def test_tables_are_those_of_a_llama(
+    scaling: RopeScaling | None, head_dim: int, base: float, length: int
+) -> None:
+    positions = torch.randint(0, length, (1, 40), generator=torch.Generator().manual_seed(0))
+    positions[0, -1] = length - 1
+    module = modeling_llama.LlamaRotaryEmbedding(peer_config(LlamaConfig, scaling, head_dim, base))
+    theirs = module(torch.zeros(1), positions)
+    for ours, their in zip(rotation(positions, head_dim, base, scaling), theirs, strict=True):
+        # A frequency's last bit, times the position, is what the angles may differ by.
+        torch.testing.assert_close(torch.cat([ours, ours], dim=-1), their, atol=5e-7 * length, rtol=0)
+
+
+@pytest.mark.parametrize("scaling", STRETCHING, ids=str)
+@pytest.mark.parametrize("head_dim", [32, 96])
+@pytest.mark.parametrize("length", [100, 2000])
+def test_frequencies_and_attention_factor_are_the_peer_librarys(
+    scaling: RopeScaling, head_dim: int, length: int
+) -> None:
+    config = peer_config(LlamaConfig, scaling, head_dim, 10_000.0)
+    theirs, factor = ROPE_INIT_FUNCTIONS[config.rope_parameters["rope_type"]](config, seq_len=length)
+    ours = frequencies(head_dim, 10_000.0, scaling, torch.tensor(length))
+    torch.testing.assert_close(ours, theirs, rtol=2e-6, atol=0)
+    assert attention_factor(scaling) == pytest.approx(factor)
+
+
+@pytest.mark.parametrize("scaling", SCALINGS, ids=str)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_rotated_vectors_are_the_peer_librarys(scaling: RopeScaling | None, layout: str) -> None:
+    config, embedding, apply = PEERS[layout]
+    query, key = vectors(0, torch.float32), vectors(1, torch.float32)
+    # Row by row: there a long row would change the frequencies of its neighbours too.
+    tables = rotation(POSITIONS, 8, 100.0, scaling)
+    ours = [rotate(x, *tables, layout) for x in (query, key)]  # type: ignore[arg-type]
+    for row in range(len(POSITIONS)):
+        only = slice(row, row + 1)
+        module = embedding(peer_config(config, scaling, 8, 100.0))
+        theirs = apply(query[only], key[only], *module(query, POSITIONS[only]))
+        for our, their in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(our[only], their, atol=2e-3, rtol=0)
+
+
+# What a scaling is for
+
+
+@pytest.mark.parametrize("scaling", STRETCHING, ids=str)
+@given(head_dim=st.sampled_from([16, 64, 128]), base=st.sampled_from([10_000.0, 500_000.0]))
+def test_the_slower_a_pair_the_more_it_slows(scaling: RopeScaling, head_dim: int, base: float) -> None:
+    plain = frequencies(head_dim, base)
+    slowed = plain / frequencies(head_dim, base, scaling, torch.tensor(4 * TRAINED))
+    assert (slowed.diff() > -1e-5).all()
+    if not isinstance(scaling, LinearScaling):
+        assert slowed[0].item() == pytest.approx(1)  # the fastest pair is left alone
+    if not isinstance(scaling, DynamicNtkScaling):
+        assert slowed[-1].item() == pytest.approx(scaling.factor)
+
+
+def test_linear_gives_a_position_the_angles_of_one_nearer() -> None:
+    far, near = torch.tensor([[1000, 4]]), torch.tensor([[250, 1]])
+    for scaled, plain in zip(rotation(far, 32, scaling=LinearScaling(4.0)), rotation(near, 32), strict=True):
+        torch.testing.assert_close(scaled, plain)
+
+
+def test_dynamic_ntk_leaves_texts_of_the_trained_length_alone() -> None:
+    scaling = DynamicNtkScaling(4.0, TRAINED)
+    for length, same in ((TRAINED - 1, True), (TRAINED, True), (TRAINED + 1, False)):
+        positions = torch.arange(length)[None]
+        equal = torch.equal(rotation(positions, 16, scaling=scaling)[0], rotation(positions, 16)[0])
+        assert equal == same
+
+
+def test_a_long_row_changes_nothing_for_its_neighbours() -> None:
+    scaling = DynamicNtkScaling(4.0, TRAINED)
+    short, long = torch.tensor([[0, 9, -1]]), torch.tensor([[0, 9, 5000]])
+    cos, sin = rotation(torch.cat([short, long]), 16, scaling=scaling)
+    assert torch.equal(cos[0], rotation(short, 16)[0][0])
+    assert torch.equal(sin[1], rotation(long, 16, scaling=scaling)[1][0])
+    assert not torch.allclose(cos[1, 1], cos[0, 1])
+
+
+def test_a_model_reads_layout_base_and_scaling_from_its_config() -> None:
     ids = random_ids(1, 12)
     half = logits_of(fresh_model(small_config(layout="half")), ids)
     interleaved = logits_of(fresh_model(small_config(layout="interleaved")), ids)

@@ -3,17 +3,20 @@
 from llmref.attention.backends import attend
 from llmref.attention.dot_product import attention_weights, combine, dot_product_attention, relevance_scores
 from llmref.attention.heads import MultiHeadAttention
-from llmref.attention.masks import Mask, causal, documents, window
+from llmref.attention.masks import Mask, blocks, causal, documents, global_tokens, strided, window
 
 __all__ = [
     "Mask",
     "MultiHeadAttention",
     "attend",
     "attention_weights",
+    "blocks",
     "causal",
     "combine",
     "documents",
     "dot_product_attention",
+    "global_tokens",
     "relevance_scores",
+    "strided",
     "window",
 ]

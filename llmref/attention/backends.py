@@ -1,5 +1,6 @@
 """One call, several ways to run it: every backend gives what the naive two steps give."""
 
+import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -8,8 +9,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from llmref.attention.dot_product import dot_product_attention
+from llmref.attention.flash import tiled_attention
 
-Backend = Literal["naive", "sdpa"]
+Backend = Literal["naive", "sdpa", "tiled"]
 
 
 def fused_attention(
@@ -17,14 +19,19 @@ def fused_attention(
     key: Float[Tensor, "batch heads keys head_dim"],
     value: Float[Tensor, "batch heads keys head_dim"],
     allowed: Bool[Tensor, "batch queries keys"],
+    bias: Float[Tensor, "#batch heads queries keys"] | None = None,
 ) -> Float[Tensor, "batch heads queries head_dim"]:
     """Both steps in PyTorch's fused kernel, which never writes the scores of a whole row to memory."""
-    return torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=allowed[:, None])
+    mask = allowed[:, None]
+    if bias is not None:  # the kernel takes one of the two, so a pair that is not allowed gets a bias of -inf
+        mask = bias.masked_fill(~mask, -math.inf)
+    return torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
 
 
-BACKENDS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
+BACKENDS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor, Tensor | None], Tensor]] = {
     "naive": dot_product_attention,
     "sdpa": fused_attention,
+    "tiled": tiled_attention,
 }
 
 
@@ -34,8 +41,17 @@ def attend(
     value: Float[Tensor, "batch heads keys head_dim"],
     allowed: Bool[Tensor, "batch queries keys"],
     backend: Backend = "sdpa",
+    bias: Float[Tensor, "#batch heads queries keys"] | None = None,
 ) -> Float[Tensor, "batch heads queries head_dim"]:
     """Attention by the backend of that name.
+
+    Args:
+        query: The queries of each head.
+        key: The keys, as many heads as the queries have.
+        value: The values.
+        allowed: Which keys each query may look at. A query that may look at none gets 0.
+        backend: How to run it.
+        bias: Finite numbers that are added to the scores, in the queries' dtype or cast to it.
 
     Raises:
         ValueError: If there is no such backend.
@@ -50,4 +66,5 @@ def attend(
         raise ValueError(
             f"no attention backend is named {backend!r}; there are {', '.join(sorted(BACKENDS))}"
         )
-    return BACKENDS[backend](query, key, value, allowed)
+    bias = None if bias is None else bias.to(query.dtype)
+    return BACKENDS[backend](query, key, value, allowed, bias)

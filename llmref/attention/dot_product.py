@@ -64,8 +64,11 @@ def dot_product_attention(
     key: Float[Tensor, "batch heads keys head_dim"],
     value: Float[Tensor, "batch heads keys head_dim"],
     allowed: Bool[Tensor, "batch queries keys"],
+    bias: Float[Tensor, "#batch heads queries keys"] | None = None,
 ) -> Float[Tensor, "batch heads queries head_dim"]:
-    """Both steps: `combine(attention_weights(relevance_scores(query, key), allowed), value)`.
+    """Both steps: `combine(attention_weights(relevance_scores(query, key) + bias, allowed), value)`.
+
+    The bias is added to the scores: a head may so prefer some pairs to others, whatever they say (ALiBi).
 
     >>> import torch
     >>> query = key = value = torch.eye(2)[None, None]
@@ -73,5 +76,7 @@ def dot_product_attention(
     [[[[1.0, 0.0], [0.0, 1.0]]]]
     """
     scores = relevance_scores(query, key)
+    if bias is not None:
+        scores = scores + bias
     weights = attention_weights(scores, allowed)
     return combine(weights, value)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from llmref.attention.backends import Backend, attend
 from llmref.attention.dot_product import attention_weights, combine, relevance_scores
 from llmref.config import AttentionConfig
+from llmref.positions import alibi_bias, alibi_slopes
 from llmref.rope import rotate, rotation
 from llmref.sites import sites
 
@@ -48,6 +49,7 @@ class MultiHeadAttention(nn.Module):
         positions: Int[Tensor, "batch tokens"],
         allowed: Bool[Tensor, "batch tokens keys"],
         update: Update | None = None,
+        key_positions: Int[Tensor, "batch keys"] | None = None,
     ) -> Float[Tensor, "batch tokens d_model"]:
         """What the layer adds to the residual stream.
 
@@ -56,25 +58,31 @@ class MultiHeadAttention(nn.Module):
             positions: Where each token stands.
             allowed: Which keys each token may look at, cached keys first.
             update: Stores the new keys and values in a cache and gives all of them; `None` for no cache.
+            key_positions: Where the keys stand, cached keys first; `positions` where there is no cache.
         """
         query = self.split(self.query(x))
         key = self.split(self.key(x))
         value = self.split(self.value(x))
         if self.config.rope is not None:
-            cos, sin = rotation(positions, self.config.head_dim, self.config.rope.base)
-            query = rotate(query, cos, sin, self.config.rope.layout)
-            key = rotate(key, cos, sin, self.config.rope.layout)
+            rope = self.config.rope
+            cos, sin = rotation(positions, self.config.head_dim, rope.base, rope.scaling)
+            query, key = rotate(query, cos, sin, rope.layout), rotate(key, cos, sin, rope.layout)
         query, key, value = self.sites["query"](query), self.sites["key"](key), self.sites["value"](value)
         if update is not None:
             key, value = update(key, value)
+        bias = None
+        if self.config.alibi:
+            keys_stand = positions if key_positions is None else key_positions
+            bias = alibi_bias(alibi_slopes(self.config.n_heads), positions, keys_stand).to(query)
         group = self.config.n_heads // self.config.n_kv_heads
         key, value = key.repeat_interleave(group, dim=1), value.repeat_interleave(group, dim=1)
         if self.backend == "naive":
-            scores = self.sites["scores"](relevance_scores(query, key))
+            scores = relevance_scores(query, key)
+            scores = self.sites["scores"](scores if bias is None else scores + bias)
             weights = self.sites["weights"](attention_weights(scores, allowed))
             heads = combine(weights, value)
         else:
-            heads = attend(query, key, value, allowed, self.backend)
+            heads = attend(query, key, value, allowed, self.backend, bias)
         heads = self.sites["head_outputs"](heads)
         return self.sites["output"](self.output(heads.transpose(1, 2).flatten(2)))
 

@@ -3,6 +3,10 @@
 A mask is a value. `causal() & window(64) & documents(ids)` reads as what it allows, and its dense form comes
 from the positions of the queries and of the keys. Nothing here counts rows: a cache, left padding, packed
 documents and a prompt in chunks all have the right mask because their positions are right.
+
+The published sparse patterns are expressions. Child et al., "Generating Long Sequences with Sparse
+Transformers" (2019), section 4.2: `causal() & (window(n) | strided(n))`. Beltagy et al., "Longformer" (2020),
+section 3.1: `causal() & (window(n) | global_tokens(m))`.
 """
 
 from dataclasses import dataclass
@@ -62,6 +66,65 @@ def window(size: int) -> Mask:
     return _Window(size)
 
 
+def strided(stride: int) -> Mask:
+    """A token looks at every `stride`-th position, counted from its own, itself included.
+
+    Source: Child et al., "Generating Long Sequences with Sparse Transformers" (2019), section 4.2, where some
+    heads look through a window and some look strided, so that two layers join any two positions.
+
+    >>> positions = torch.arange(5)[None]
+    >>> (causal() & strided(2)).dense(positions, positions)[0, 4].int().tolist()
+    [1, 0, 1, 0, 1]
+    >>> strided(0)
+    Traceback (most recent call last):
+    ...
+    ValueError: a stride must be at least 1, found 0
+    """
+    if stride < 1:
+        raise ValueError(f"a stride must be at least 1, found {stride}")
+    return _Strided(stride)
+
+
+def blocks(size: int) -> Mask:
+    """A token looks inside its own block: positions 0 … `size` - 1 are one block, the next `size` another.
+
+    Source: Child et al. (2019), section 4.2, the first half of their fixed pattern; the second half, columns
+    that all later tokens look at, they give to other heads.
+
+    >>> positions = torch.arange(4)[None]
+    >>> blocks(2).dense(positions, positions).int().tolist()
+    [[[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1], [0, 0, 1, 1]]]
+    >>> blocks(0)
+    Traceback (most recent call last):
+    ...
+    ValueError: a block holds at least 1 position, found 0
+    """
+    if size < 1:
+        raise ValueError(f"a block holds at least 1 position, found {size}")
+    return _Blocks(size)
+
+
+def global_tokens(count: int) -> Mask:
+    """The first `count` positions look at all, and are looked at by all.
+
+    Source: Beltagy et al., "Longformer: The Long-Document Transformer" (2020), section 3.1. Beside
+    `causal()` only their being looked at is left, for nothing stands before them.
+
+    >>> positions = torch.arange(4)[None]
+    >>> global_tokens(1).dense(positions, positions).int().tolist()
+    [[[1, 1, 1, 1], [1, 0, 0, 0], [1, 0, 0, 0], [1, 0, 0, 0]]]
+    >>> (causal() & (window(2) | global_tokens(1))).dense(positions, positions).int().tolist()
+    [[[1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [1, 0, 1, 1]]]
+    >>> global_tokens(0)
+    Traceback (most recent call last):
+    ...
+    ValueError: there must be at least 1 global token, found 0
+    """
+    if count < 1:
+        raise ValueError(f"there must be at least 1 global token, found {count}")
+    return _GlobalTokens(count)
+
+
 def documents(ids: Int[Tensor, "batch keys"], query_ids: Int[Tensor, "batch queries"] | None = None) -> Mask:
     """A token looks at tokens of its own document.
 
@@ -100,6 +163,40 @@ class _Window(Mask):
 
     def __repr__(self) -> str:
         return f"window({self.size})"
+
+
+@dataclass(frozen=True)
+class _Strided(Mask):
+    stride: int
+
+    def pairs(self, query_positions: Tensor, key_positions: Tensor) -> Tensor:
+        return (query_positions[:, :, None] - key_positions[:, None, :]) % self.stride == 0
+
+    def __repr__(self) -> str:
+        return f"strided({self.stride})"
+
+
+@dataclass(frozen=True)
+class _Blocks(Mask):
+    size: int
+
+    def pairs(self, query_positions: Tensor, key_positions: Tensor) -> Tensor:
+        return query_positions[:, :, None] // self.size == key_positions[:, None, :] // self.size
+
+    def __repr__(self) -> str:
+        return f"blocks({self.size})"
+
+
+@dataclass(frozen=True)
+class _GlobalTokens(Mask):
+    count: int
+
+    def pairs(self, query_positions: Tensor, key_positions: Tensor) -> Tensor:
+        looking = (query_positions >= 0) & (query_positions < self.count)  # padding, at -1, is none of them
+        return looking[:, :, None] | (key_positions < self.count)[:, None, :]
+
+    def __repr__(self) -> str:
+        return f"global_tokens({self.count})"
 
 
 @dataclass(frozen=True, eq=False)

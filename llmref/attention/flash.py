@@ -1,0 +1,224 @@
+"""FlashAttention in plain PyTorch: exact attention in tiles, with no queries × keys matrix in slow memory.
+
+Source: Dao et al., "FlashAttention: Fast and Memory-Efficient Exact Attention with IO-Awareness" (2022),
+section 3.1, algorithm 1 forward and appendix B.4 backward; the loops in the order of Dao, "FlashAttention-2"
+(2023), section 3.1, where a tile of queries stays in fast memory until it is done. On a GPU "fast" is the
+memory on the chip. Here it is whatever one tile's numbers fit into, so a processor's cache gains as well.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from llmref.attention.dot_product import attention_weights, combine, relevance_scores
+
+TileMask = Callable[[slice, slice], Tensor]
+"""Gives the mask of one tile, `Bool[Tensor, "batch queries keys"]`, from its slice of queries and of keys."""
+
+
+@dataclass
+class SlowMemory:
+    """Counts what is loaded from slow memory and what is stored there, in bytes.
+
+    >>> memory = SlowMemory()
+    >>> row = memory.load(torch.zeros(4))
+    >>> row = memory.store(2 * row)
+    >>> memory.loaded, memory.stored, memory.moved
+    (16, 16, 32)
+    """
+
+    loaded: int = 0
+    stored: int = 0
+
+    @property
+    def moved(self) -> int:
+        """Bytes in both directions."""
+        return self.loaded + self.stored
+
+    def load(self, tensor: Tensor) -> Tensor:
+        """The tensor, counted as read."""
+        self.loaded += tensor.numel() * tensor.element_size()
+        return tensor
+
+    def store(self, tensor: Tensor) -> Tensor:
+        """The tensor, counted as written."""
+        self.stored += tensor.numel() * tensor.element_size()
+        return tensor
+
+
+def naive_attention(
+    query: Float[Tensor, "batch heads queries head_dim"],
+    key: Float[Tensor, "batch heads keys head_dim"],
+    value: Float[Tensor, "batch heads keys head_dim"],
+    allowed: Bool[Tensor, "batch queries keys"],
+    memory: SlowMemory,
+) -> Float[Tensor, "batch heads queries head_dim"]:
+    """The naive steps, each reading its input from slow memory and writing its result back.
+
+    Source: Dao et al. (2022), section 2.2, algorithm 0. As there, the mask is not counted.
+
+    >>> memory, x = SlowMemory(), torch.zeros(1, 1, 8, 2)
+    >>> _ = naive_attention(x, x, x, torch.ones(1, 8, 8, dtype=torch.bool), memory)
+    >>> memory.moved == 4 * (4 * 8 * 2 + 4 * 8 * 8)  # 4 bytes; four times queries × head_dim, and × keys
+    True
+    """
+    scores = memory.store(relevance_scores(memory.load(query), memory.load(key)))
+    weights = memory.store(attention_weights(memory.load(scores), allowed))
+    return memory.store(combine(memory.load(weights), memory.load(value)))
+
+
+def tiled_attention(
+    query: Float[Tensor, "batch heads queries head_dim"],
+    key: Float[Tensor, "batch heads keys head_dim"],
+    value: Float[Tensor, "batch heads keys head_dim"],
+    allowed: Bool[Tensor, "batch queries keys"] | TileMask,
+    bias: Float[Tensor, "#batch heads queries keys"] | None = None,
+    query_tile: int = 128,
+    key_tile: int = 128,
+    memory: SlowMemory | None = None,
+) -> Float[Tensor, "batch heads queries head_dim"]:
+    """Both steps of attention, a tile of queries and a tile of keys at a time.
+
+    Sums run in float32 at least. The backward pass computes the weights of each tile again, so that it too
+    needs no more memory than grows with the length.
+
+    Args:
+        query: The queries.
+        key: The keys.
+        value: The values.
+        allowed: Which keys each query may look at: the whole mask, or a function that makes a tile of it,
+            so that not even the mask is ever whole. Tiles in which nothing is allowed are left out.
+        bias: What is added to the scores (ALiBi).
+        query_tile: How many queries a tile has; the last one may have fewer.
+        key_tile: How many keys.
+        memory: Counts the bytes that the forward pass loads and stores. As the mask is a rule that each tile
+            can apply by itself, it is not counted.
+
+    Raises:
+        ValueError: If a tile would be empty.
+
+    >>> from llmref.attention import causal, dot_product_attention
+    >>> query, key, value = torch.randn(3, 1, 2, 50, 8).unbind()
+    >>> positions = torch.arange(50)[None]
+    >>> naive = dot_product_attention(query, key, value, causal().dense(positions, positions))
+    >>> def tile(rows, columns):
+    ...     return causal().dense(positions[:, rows], positions[:, columns])
+    >>> torch.allclose(tiled_attention(query, key, value, tile, query_tile=16, key_tile=16), naive, atol=1e-6)
+    True
+    """
+    if query_tile < 1 or key_tile < 1:
+        raise ValueError(f"a tile holds at least 1 query and 1 key, found {query_tile} and {key_tile}")
+    if isinstance(allowed, Tensor):
+        whole = allowed
+
+        def allowed(rows: slice, columns: slice) -> Tensor:
+            return whole[:, rows, columns]
+
+    tiles = _Tiles(allowed, query_tile, key_tile, memory or SlowMemory())
+    output: Tensor = _TiledAttention.apply(query, key, value, bias, tiles)
+    return output
+
+
+@dataclass
+class _Tiles:
+    """How a pass is cut, and what it counts."""
+
+    allowed: TileMask
+    query_tile: int
+    key_tile: int
+    memory: SlowMemory
+
+    def rows(self, queries: int) -> Iterator[slice]:
+        for start in range(0, queries, self.query_tile):
+            yield slice(start, min(start + self.query_tile, queries))
+
+    def columns(self, rows: slice, keys: int) -> Iterator[tuple[slice, Tensor]]:
+        """The tiles of keys that these queries look at, each with its mask."""
+        for start in range(0, keys, self.key_tile):
+            columns = slice(start, min(start + self.key_tile, keys))
+            allowed = self.allowed(rows, columns)
+            if allowed.any():
+                yield columns, allowed
+
+
+def tiled_forward(
+    query: Float[Tensor, "batch heads queries head_dim"],
+    key: Float[Tensor, "batch heads keys head_dim"],
+    value: Float[Tensor, "batch heads keys head_dim"],
+    bias: Float[Tensor, "#batch heads queries keys"] | None,
+    tiles: _Tiles,
+) -> tuple[Float[Tensor, "batch heads queries head_dim"], Float[Tensor, "batch heads queries 1"]]:
+    """The online softmax: what each query looks at, and the logarithm of its sum for the backward pass."""
+    load, store = tiles.memory.load, tiles.memory.store
+    sums_in = torch.promote_types(query.dtype, torch.float32)
+    output = torch.empty_like(query)
+    log_total = torch.empty_like(query[..., :1], dtype=sums_in)
+    for rows in tiles.rows(query.shape[2]):
+        some_queries = load(query[:, :, rows]).to(sums_in) / math.sqrt(query.shape[-1])
+        mix = torch.zeros_like(some_queries)
+        total = torch.zeros_like(some_queries[..., :1])
+        highest = torch.full_like(total, torch.finfo(sums_in).min)  # not -inf: -inf - -inf is no number
+        for columns, allowed in tiles.columns(rows, key.shape[2]):
+            some_keys, some_values = (load(x[:, :, columns]).to(sums_in) for x in (key, value))
+            scores = some_queries @ some_keys.mT
+            if bias is not None:
+                scores += load(bias[:, :, rows, columns])
+            if not allowed.all():
+                scores.masked_fill_(~allowed[:, None], -math.inf)
+            before, highest = highest, torch.maximum(highest, scores.amax(dim=-1, keepdim=True))
+            weights = scores.sub_(highest).exp_()
+            rescale = (before - highest).exp_()  # what was summed so far was relative to a lower score
+            total.mul_(rescale).add_(weights.sum(dim=-1, keepdim=True))
+            mix.mul_(rescale).add_(weights @ some_values)
+        # The highest score counts 1, so a sum is at least 1; that of a query that sees nothing is 0.
+        total.clamp_(min=1)
+        output[:, :, rows] = store((mix / total).to(query.dtype))
+        log_total[:, :, rows] = store(highest + total.log())
+    return output, log_total
+
+
+class _TiledAttention(torch.autograd.Function):
+    """The forward pass above, and a backward pass that computes each tile's weights again."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, tiles: _Tiles
+    ) -> Tensor:
+        output, log_total = tiled_forward(query, key, value, bias, tiles)
+        ctx.save_for_backward(query, key, value, bias, output, log_total)
+        ctx.tiles = tiles
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        query, key, value, bias, output, log_total = ctx.saved_tensors
+        tiles: _Tiles = ctx.tiles
+        sums_in, scale = log_total.dtype, 1 / math.sqrt(query.shape[-1])
+        grad_query, grad_key, grad_value = (torch.zeros_like(x, dtype=sums_in) for x in (query, key, value))
+        grad_bias = torch.zeros_like(bias) if ctx.needs_input_grad[3] else None
+        for rows in tiles.rows(query.shape[2]):
+            some_queries, some_outputs, some_grads = (
+                x[:, :, rows].to(sums_in) for x in (query, output, grad_output)
+            )
+            # The softmax passes on how far each weight's gradient is above their average, which is this.
+            average = (some_grads * some_outputs).sum(dim=-1, keepdim=True)
+            for columns, allowed in tiles.columns(rows, key.shape[2]):
+                some_keys, some_values = (x[:, :, columns].to(sums_in) for x in (key, value))
+                scores = some_queries @ some_keys.mT * scale
+                if bias is not None:
+                    scores += bias[:, :, rows, columns]
+                scores.masked_fill_(~allowed[:, None], -math.inf)
+                weights = (scores - log_total[:, :, rows]).exp_()
+                grad_scores = weights * (some_grads @ some_values.mT - average)
+                grad_value[:, :, columns] += weights.mT @ some_grads
+                grad_query[:, :, rows] += grad_scores @ some_keys * scale
+                grad_key[:, :, columns] += grad_scores.mT @ some_queries * scale
+                if grad_bias is not None:
+                    tile = grad_bias[:, :, rows, columns]
+                    tile += grad_scores.sum_to_size(tile.shape).to(tile.dtype)
+        return grad_query.to(query.dtype), grad_key.to(key.dtype), grad_value.to(value.dtype), grad_bias, None
