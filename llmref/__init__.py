@@ -6,19 +6,43 @@
 ' forest.'
 """
 
-from llmref.attention import Mask, MultiHeadAttention, causal, documents, window
+from llmref.attention import (
+    Mask,
+    MultiHeadAttention,
+    blocks,
+    causal,
+    documents,
+    global_tokens,
+    strided,
+    window,
+)
 from llmref.cache import GrowingCache, StaticCache
 from llmref.checkpoint import load, save
 from llmref.config import (
     AttentionConfig,
     BlockConfig,
+    DynamicNtkScaling,
     FeedForwardConfig,
+    LinearScaling,
+    Llama3Scaling,
     ModelConfig,
     NormConfig,
     RopeConfig,
+    YarnScaling,
 )
-from llmref.decoding import Strategy, Temperature, TopK, TopP, strategy
-from llmref.generation import generate, generate_ids, stream
+from llmref.cost import cost
+from llmref.decoding import (
+    FrequencyPenalty,
+    MinP,
+    PresencePenalty,
+    RepetitionPenalty,
+    Strategy,
+    Temperature,
+    TopK,
+    TopP,
+    strategy,
+)
+from llmref.generation import Beam, beam_search, generate, generate_ids, stream
 from llmref.model import Transformer, sequential_positions
 from llmref.tiny import load_tiny
 from llmref.tokenizer import Tokenizer
@@ -28,14 +52,22 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AttentionConfig",
+    "Beam",
     "BlockConfig",
     "Cut",
+    "DynamicNtkScaling",
     "FeedForwardConfig",
+    "FrequencyPenalty",
     "GrowingCache",
+    "LinearScaling",
+    "Llama3Scaling",
     "Mask",
+    "MinP",
     "ModelConfig",
     "MultiHeadAttention",
     "NormConfig",
+    "PresencePenalty",
+    "RepetitionPenalty",
     "RopeConfig",
     "StaticCache",
     "Strategy",
@@ -45,17 +77,23 @@ __all__ = [
     "TopP",
     "Trace",
     "Transformer",
+    "YarnScaling",
+    "beam_search",
+    "blocks",
     "causal",
+    "cost",
     "cutting",
     "documents",
     "generate",
     "generate_ids",
+    "global_tokens",
     "load",
     "load_tiny",
     "save",
     "sequential_positions",
     "strategy",
     "stream",
+    "strided",
     "trace",
     "window",
 ]

@@ -5,11 +5,23 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from llmref.decoding import Strategy, Temperature, TopK, TopP, strategy
+from llmref.decoding import (
+    FrequencyPenalty,
+    MinP,
+    Penalty,
+    PresencePenalty,
+    RepetitionPenalty,
+    Strategy,
+    Temperature,
+    TopK,
+    TopP,
+    strategy,
+)
 
 INFINITY = math.inf
 rows = st.lists(st.floats(-8, 8, width=32), min_size=2, max_size=9).map(torch.tensor)
@@ -143,6 +155,14 @@ def test_a_token_at_minus_infinity_is_never_drawn() -> None:
         ({"top_p": 1.1}, "top-p must be over 0 and at most 1, found 1.1"),
         ({"top_p": math.nan}, "top-p must be over 0 and at most 1, found nan"),
         ({"temperature": 0, "top_p": 2.0}, "top-p must be over 0 and at most 1, found 2.0"),
+        ({"min_p": 0.0}, "min-p must be over 0 and at most 1, found 0.0"),
+        ({"min_p": 1.5}, "min-p must be over 0 and at most 1, found 1.5"),
+        ({"min_p": math.nan}, "min-p must be over 0 and at most 1, found nan"),
+        ({"repetition_penalty": 0.0}, "the repetition penalty must be a positive number, found 0.0"),
+        ({"repetition_penalty": -1.2}, "the repetition penalty must be a positive number, found -1.2"),
+        ({"repetition_penalty": INFINITY}, "the repetition penalty must be a positive number, found inf"),
+        ({"frequency_penalty": math.nan}, "the frequency penalty must be a finite number, found nan"),
+        ({"presence_penalty": INFINITY}, "the presence penalty must be a finite number, found inf"),
     ],
 )
 def test_bad_settings(settings: dict[str, Any], message: str) -> None:
@@ -155,3 +175,84 @@ def test_bad_settings(settings: dict[str, Any], message: str) -> None:
 def test_half_precision_logits_are_widened_first() -> None:
     logits = torch.tensor([[1.0, 2.0, 3.0]], dtype=torch.bfloat16)
     assert Strategy().probabilities(logits).dtype == torch.float32
+
+
+# Min-p and penalties
+
+BATCHES = [
+    (torch.randn(3, 40, generator=torch.Generator().manual_seed(seed)) * 3, length)
+    for seed, length in enumerate((1, 2, 9, 60))
+]
+
+
+def history(length: int) -> Tensor:
+    return torch.randint(0, 40, (3, length), generator=torch.Generator().manual_seed(length))
+
+
+@pytest.mark.parametrize("p", [1e-6, 0.02, 0.1, 0.5, 1.0])
+def test_min_p_keeps_what_the_peer_library_keeps(p: float) -> None:
+    for logits, length in BATCHES:
+        expected = transformers.MinPLogitsWarper(p)(history(length), logits)  # type: ignore[arg-type]
+        assert MinP(p)(logits).equal(expected)
+
+
+@given(rows, st.floats(0.001, 1))
+def test_min_p_keeps_the_likeliest_and_nothing_far_below_it(logits: Tensor, p: float) -> None:
+    found = kept(MinP(p)(logits))
+    probabilities = logits.double().softmax(dim=-1)
+    ratios = (probabilities / probabilities.max()).tolist()
+    assert int(logits.argmax()) in found
+    assert all(ratio > p * (1 - 1e-5) for place, ratio in enumerate(ratios) if place in found)
+    assert all(ratio < p * (1 + 1e-5) for place, ratio in enumerate(ratios) if place not in found)
+
+
+def test_min_p_comes_last() -> None:
+    logits = torch.tensor([0.6, 0.24, 0.16]).log()
+    assert strategy(0.5, 3, 0.9, min_p=0.2).processors == (Temperature(0.5), TopK(3), TopP(0.9), MinP(0.2))
+    # At a temperature of 0.5 the ratio 0.24 / 0.6 = 0.4 becomes 0.16.
+    assert kept(strategy(min_p=0.3).probabilities(logits).log()) == [0, 1]
+    assert kept(strategy(0.5, min_p=0.3).probabilities(logits).log()) == [0]
+
+
+@pytest.mark.parametrize("penalty", [0.5, 1.0, 1.3, 5.0])
+def test_the_repetition_penalty_is_the_peer_librarys(penalty: float) -> None:
+    for logits, length in BATCHES:
+        ids = history(length)
+        expected = transformers.RepetitionPenaltyLogitsProcessor(penalty)(ids, logits)  # type: ignore[arg-type]
+        torch.testing.assert_close(RepetitionPenalty(penalty)(logits, ids), expected)
+        assert RepetitionPenalty(penalty)(logits, ids, prompt_length=length).equal(
+            RepetitionPenalty(penalty)(logits, ids)
+        )
+
+
+@given(rows, st.lists(st.integers(0, 1), max_size=6), st.integers(0, 6), st.sampled_from([-0.5, 0.25, 2.0]))
+def test_the_other_penalties_in_words(logits: Tensor, ids: list[int], prompt: int, penalty: float) -> None:
+    new = ids[prompt:]
+    so_far = torch.tensor(ids, dtype=torch.long)
+    frequency = [logit - penalty * new.count(token) for token, logit in enumerate(logits.tolist())]
+    presence = [logit - penalty * (token in new) for token, logit in enumerate(logits.tolist())]
+    torch.testing.assert_close(FrequencyPenalty(penalty)(logits, so_far, prompt), torch.tensor(frequency))
+    torch.testing.assert_close(PresencePenalty(penalty)(logits, so_far, prompt), torch.tensor(presence))
+
+
+def test_penalties_come_first_and_change_the_choice_of_greedy() -> None:
+    logits = torch.tensor([[3.0, 2.9, -1.0]])
+    chooser = strategy(temperature=0, repetition_penalty=1.1)
+    assert chooser.choose(logits, ids=torch.tensor([[2]])).tolist() == [0]
+    assert chooser.choose(logits, ids=torch.tensor([[0]])).tolist() == [1]
+    found = strategy(2.0, frequency_penalty=1.0, presence_penalty=0.5)
+    assert found.penalties == (FrequencyPenalty(1.0), PresencePenalty(0.5))
+    probabilities = found.probabilities(logits, torch.tensor([[1, 0, 0]]), prompt_length=1)
+    torch.testing.assert_close(probabilities, (torch.tensor([[0.5, 2.9, -1.0]]) / 2).softmax(dim=-1))
+
+
+@pytest.mark.parametrize("penalty", [RepetitionPenalty(1.2), FrequencyPenalty(1.0), PresencePenalty(1.0)])
+def test_a_token_at_minus_infinity_stays_there(penalty: Penalty) -> None:
+    logits = torch.tensor([-INFINITY, 1.0])
+    assert penalty(logits, torch.tensor([0, 1]), 0)[0] == -INFINITY
+
+
+def test_a_penalty_without_the_text_so_far_is_an_error() -> None:
+    message = r"RepetitionPenalty\(penalty=1.2\) needs the ids of the text so far, found none"
+    with pytest.raises(ValueError, match=message):
+        strategy(repetition_penalty=1.2).choose(torch.zeros(1, 3))

@@ -1,0 +1,223 @@
+"""What a model costs, counted from its config alone: parameters, FLOPs, bytes. No model is made.
+
+A multiply-add counts as two FLOPs, and only matrix products count, as is usual: norms, activations, softmax
+and rotations are a small rest. Sources: Kaplan et al., "Scaling Laws for Neural Language Models" (2020),
+section 2.1, table 1; Pope et al., "Efficiently Scaling Transformer Inference" (2022), section 2.
+"""
+
+from dataclasses import dataclass, fields
+
+from llmref.config import AttentionConfig, BlockConfig, ModelConfig, NormConfig
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one component of a model costs, or all of them.
+
+    Attributes:
+        parameters: Trained numbers; a matrix that two components share counts in the first, the embedding.
+        prefill_flops: FLOPs of one pass over all tokens of the context.
+        decode_flops: FLOPs of the step that computes the last token of the context, the others being cached.
+        weight_bytes: The bytes of the parameters.
+        cache_bytes: The bytes of the keys and values of the whole context.
+    """
+
+    parameters: int = 0
+    prefill_flops: int = 0
+    decode_flops: int = 0
+    weight_bytes: int = 0
+    cache_bytes: int = 0
+
+    def __add__(self, other: "Part") -> "Part":
+        return Part(
+            *(getattr(self, entry.name) + getattr(other, entry.name) for entry in fields(self)),
+        )
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a model costs, by component and in total; `print` shows it as a table.
+
+    Attributes:
+        batch: How many texts at once.
+        context: How many tokens each text has.
+        embedding: The token embedding, and the learned positions where there are any. A lookup is no FLOP.
+        attention: All attention layers.
+        feedforward: All feedforward layers.
+        norms: All normalizations.
+        lm_head: The LM head.
+    """
+
+    batch: int
+    context: int
+    embedding: Part
+    attention: Part
+    feedforward: Part
+    norms: Part
+    lm_head: Part
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """The components by name, in the order in which a token meets them."""
+        return {name: part for name, part in vars(self).items() if isinstance(part, Part)}
+
+    @property
+    def total(self) -> Part:
+        """All components together."""
+        return sum(self.parts.values(), Part())
+
+    @property
+    def decode_bytes(self) -> int:
+        """What a decode step reads from memory: the cache, and every weight that it multiplies by.
+
+        The embedding's table is looked up, not read, unless the LM head multiplies by it.
+        """
+        tied = self.lm_head.weight_bytes == 0
+        weights = self.total.weight_bytes - (0 if tied else self.embedding.weight_bytes)
+        return weights + self.total.cache_bytes
+
+    def __str__(self) -> str:
+        lines = [
+            f"batch {self.batch}, context {self.context:,}",
+            f"{'':12}{'parameters':>12}{'weights':>12}{'prefill':>14}{'decode':>14}{'cache':>12}",
+        ]
+        for name, part in {**self.parts, "total": self.total}.items():
+            lines.append(
+                f"{name:12}{count(part.parameters):>12}{size(part.weight_bytes):>12}"
+                f"{count(part.prefill_flops) + 'FLOP':>14}{count(part.decode_flops) + 'FLOP':>14}"
+                f"{size(part.cache_bytes):>12}"
+            )
+        return "\n".join(lines)
+
+
+def cost(config: ModelConfig, batch: int = 1, context: int | None = None, bytes_per_number: int = 2) -> Cost:
+    """What a model of this config costs for `batch` texts of `context` tokens each.
+
+    Args:
+        config: The model.
+        batch: How many texts at once.
+        context: How many tokens each text has; the model's context length if not given.
+        bytes_per_number: The size of a weight, a key's and a value's number: 2 for bfloat16, 4 for float32.
+
+    Raises:
+        ValueError: If a number is not positive, or the context is longer than the model's.
+
+    >>> import llmref
+    >>> model, _ = llmref.load_tiny()
+    >>> tiny = cost(model.config, context=128)
+    >>> tiny.total.parameters == model.n_parameters
+    True
+    >>> tiny.feedforward.parameters > tiny.attention.parameters
+    True
+    """
+    context = config.context_length if context is None else context
+    for name, value in (("batch", batch), ("context", context), ("bytes_per_number", bytes_per_number)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, found {value}")
+    if context > config.context_length:
+        raise ValueError(
+            f"this model's context length is {config.context_length}, found a context of {context}"
+        )
+
+    d_model, vocab = config.d_model, config.vocab_size
+    learned = config.context_length * d_model if config.positional_embedding == "learned" else 0
+    attention = feedforward = Part()
+    norms = norm_parameters(config.norm, d_model)
+    for block in config.blocks:
+        attention += attention_cost(block.attention, d_model, batch, context, bytes_per_number)
+        feedforward += feedforward_cost(block, d_model, batch, context)
+        per_block = {"none": 0, "pre": 2, "post": 2, "sandwich": 4}[block.norm_position]
+        norms += per_block * norm_parameters(block.norm, d_model)
+
+    def weighed(part: Part) -> Part:
+        return part + Part(weight_bytes=part.parameters * bytes_per_number)
+
+    return Cost(
+        batch=batch,
+        context=context,
+        embedding=weighed(Part(parameters=vocab * d_model + learned)),
+        attention=weighed(attention),
+        feedforward=weighed(feedforward),
+        norms=weighed(Part(parameters=norms)),
+        lm_head=weighed(
+            Part(
+                parameters=0 if config.tied_embeddings else vocab * d_model,
+                prefill_flops=2 * batch * context * d_model * vocab,
+                decode_flops=2 * batch * d_model * vocab,
+            )
+        ),
+    )
+
+
+def attention_cost(
+    config: AttentionConfig, d_model: int, batch: int, context: int, bytes_per_number: int
+) -> Part:
+    """One attention layer: four projections, then scores and sums over every pair of query and key.
+
+    The pairs that a mask hides are counted too, as the naive code computes them.
+    """
+    inner, kept = config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim
+    matrices = 2 * d_model * inner + 2 * d_model * kept  # query and output; key and value
+    biases = inner + 2 * kept + d_model if config.bias else 0
+    pair = 2 * 2 * inner  # a score and a weighted sum, for all heads
+    return Part(
+        parameters=matrices + biases,
+        prefill_flops=batch * (2 * context * matrices + context * context * pair),
+        decode_flops=batch * (2 * matrices + context * pair),
+        cache_bytes=batch * context * cache_bytes_per_token(config, bytes_per_number),
+    )
+
+
+def feedforward_cost(block: BlockConfig, d_model: int, batch: int, context: int) -> Part:
+    """One feedforward layer: two projections, or three where it is gated."""
+    config = block.feedforward
+    into = 2 if config.gated else 1  # gate and up, or up alone
+    matrices = (into + 1) * d_model * config.d_ff
+    biases = into * config.d_ff + d_model if config.bias else 0
+    return Part(
+        parameters=matrices + biases,
+        prefill_flops=2 * batch * context * matrices,
+        decode_flops=2 * batch * matrices,
+    )
+
+
+def norm_parameters(config: NormConfig, d_model: int) -> int:
+    """The weights of one normalization: RMSNorm scales each dimension, LayerNorm shifts it as well."""
+    return d_model if config.kind == "rms" else 2 * d_model
+
+
+def cache_bytes_per_token(config: AttentionConfig, bytes_per_number: int = 2) -> int:
+    """What one token leaves in the cache of one attention layer: a key and a value for each key/value head.
+
+    >>> cache_bytes_per_token(AttentionConfig(n_heads=32, n_kv_heads=8, head_dim=128))
+    4096
+    """
+    return 2 * config.n_kv_heads * config.head_dim * bytes_per_number
+
+
+def count(number: int) -> str:
+    """A large number in short, in steps of a thousand.
+
+    >>> count(8_030_261_248), count(950)
+    ('8.03 G', '950 ')
+    """
+    value = float(number)
+    for prefix in ("", "k", "M", "G", "T", "P"):
+        if value < 999.5 or prefix == "P":
+            break
+        value /= 1000
+    return f"{value:.3g} {prefix}"
+
+
+def size(n_bytes: int) -> str:
+    """Bytes in short, in steps of 1,024.
+
+    >>> size(131_072), size(0)
+    ('128 KiB', '0 B')
+    """
+    value = float(n_bytes)
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if value < 1000 or unit == "TiB":
+            break
+        value /= 1024
+    return f"{value:.3g} {unit}"

@@ -1,0 +1,144 @@
+"""`cost` counts from the config alone what a real model, a real pass and a real cache have."""
+
+import hypothesis.strategies as st
+import pytest
+import torch
+from hypothesis import given, settings
+from torch.utils.flop_counter import FlopCounterMode
+
+from llmref.cache import GrowingCache, StaticCache
+from llmref.config import (
+    AttentionConfig,
+    BlockConfig,
+    FeedForwardConfig,
+    ModelConfig,
+    NormConfig,
+    RopeConfig,
+)
+from llmref.cost import Cost, cost, count, size
+from llmref.model import Transformer, sequential_positions
+
+
+@st.composite
+def blocks(draw: st.DrawFn) -> BlockConfig:
+    kv_heads, group = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    position = draw(st.sampled_from(["none", "pre", "post", "sandwich"]))
+    residuals = ["none", "serial"] + ([] if position == "post" else ["parallel"])
+    return BlockConfig(
+        AttentionConfig(
+            n_heads=kv_heads * group,
+            n_kv_heads=kv_heads,
+            head_dim=2 * draw(st.integers(1, 4)),
+            window=draw(st.none() | st.integers(1, 4)),
+            bias=draw(st.booleans()),
+            rope=draw(st.none() | st.just(RopeConfig())),
+            alibi=draw(st.booleans()),
+        ),
+        FeedForwardConfig(d_ff=draw(st.integers(1, 20)), gated=draw(st.booleans()), bias=draw(st.booleans())),
+        NormConfig(draw(st.sampled_from(["rms", "layer"]))),
+        position,
+        draw(st.sampled_from(residuals)),
+    )
+
+
+@st.composite
+def configs(draw: st.DrawFn) -> ModelConfig:
+    return ModelConfig(
+        vocab_size=draw(st.integers(2, 30)),
+        d_model=2 * draw(st.integers(1, 10)),
+        context_length=draw(st.integers(4, 12)),
+        blocks=tuple(draw(st.lists(blocks(), min_size=1, max_size=3))),
+        norm=NormConfig(draw(st.sampled_from(["rms", "layer"]))),
+        tied_embeddings=draw(st.booleans()),
+        positional_embedding=draw(st.sampled_from([None, "sinusoidal", "learned"])),
+    )
+
+
+def counted_flops(model: Transformer, ids: torch.Tensor, positions: torch.Tensor, cache: GrowingCache) -> int:
+    with torch.no_grad(), FlopCounterMode(display=False) as counter, model.attention_backend("naive"):
+        model(ids, positions, cache)
+    return counter.get_total_flops()
+
+
+@settings(max_examples=40, deadline=None)
+@given(configs(), st.integers(1, 3), st.integers(2, 4))
+def test_it_equals_what_is_counted_on_a_real_model(config: ModelConfig, batch: int, context: int) -> None:
+    model = Transformer(config)
+    found = cost(config, batch, context, bytes_per_number=4)
+
+    assert found.total.parameters == model.n_parameters
+    of_blocks = {
+        name: sum(p.numel() for path, p in model.blocks.named_parameters() if path.split(".")[1] == name)
+        for name in ("attention", "feedforward")
+    }
+    assert found.attention.parameters == of_blocks["attention"]
+    assert found.feedforward.parameters == of_blocks["feedforward"]
+    assert found.total.weight_bytes == sum(p.numel() * p.element_size() for p in model.parameters())
+
+    ids = torch.zeros(batch, context, dtype=torch.long)
+    positions = sequential_positions(ids)
+    whole = GrowingCache()
+    assert found.total.prefill_flops == counted_flops(model, ids, positions, whole)
+    assert found.total.cache_bytes == whole.n_bytes
+    assert found.total.cache_bytes == StaticCache(config, context, batch).n_bytes
+
+    cache = GrowingCache()
+    counted_flops(model, ids[:, :-1], positions[:, :-1], cache)
+    assert found.total.decode_flops == counted_flops(model, ids[:, -1:], positions[:, -1:], cache)
+
+
+def llama(vocab: int, d_model: int, layers: int, heads: int, kv_heads: int, d_ff: int) -> ModelConfig:
+    block = BlockConfig(AttentionConfig(heads, kv_heads, d_model // heads), FeedForwardConfig(d_ff))
+    return ModelConfig(vocab, d_model, 131_072, (block,) * layers, tied_embeddings=False)
+
+
+def test_real_shapes_give_their_published_counts_without_a_model() -> None:
+    # Llama 3.1 8B, 70B; the counts are those of the published weights.
+    assert cost(llama(128_256, 4096, 32, 32, 8, 14_336)).total.parameters == 8_030_261_248
+    assert cost(llama(128_256, 8192, 80, 64, 8, 28_672)).total.parameters == 70_553_706_496
+
+
+def test_a_tied_head_has_no_weights_of_its_own_but_its_flops() -> None:
+    block = BlockConfig(AttentionConfig(2, 1, 4), FeedForwardConfig(8))
+    tied, own = (ModelConfig(10, 8, 4, (block,), tied_embeddings=tied) for tied in (True, False))
+    assert cost(tied).lm_head.parameters == 0
+    assert cost(tied).lm_head.prefill_flops == cost(own).lm_head.prefill_flops > 0
+    assert cost(tied).decode_bytes == cost(own).decode_bytes
+
+
+def test_a_decode_step_reads_all_weights_but_the_table_and_all_of_the_cache() -> None:
+    block = BlockConfig(AttentionConfig(2, 1, 4), FeedForwardConfig(8))
+    config = ModelConfig(10, 8, 4, (block,), tied_embeddings=False)
+    found = cost(config, batch=3)
+    weights = (found.total.parameters - 10 * 8) * 2
+    assert found.decode_bytes == weights + 3 * 4 * 2 * 1 * 4 * 2
+
+
+def test_the_table_lists_each_component_and_the_total() -> None:
+    found = cost(llama(128_256, 4096, 32, 32, 8, 14_336), context=8192)
+    lines = str(found).splitlines()
+    assert lines[0] == "batch 1, context 8,192"
+    assert [line.split()[0] for line in lines[2:]] == [*found.parts, "total"]
+    assert " ".join(lines[-1].split()) == "total 8.03 G 15 GiB 158 TFLOP 19.3 GFLOP 1 GiB"
+    assert len({len(line) for line in lines[1:]}) == 1
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ({"batch": 0}, "batch must be at least 1, found 0"),
+        ({"context": 0}, "context must be at least 1, found 0"),
+        ({"bytes_per_number": 0}, "bytes_per_number must be at least 1, found 0"),
+        ({"context": 5}, "this model's context length is 4, found a context of 5"),
+    ],
+)
+def test_bad_input_says_what_was_wrong(given: dict[str, int], message: str) -> None:
+    block = BlockConfig(AttentionConfig(2, 1, 4), FeedForwardConfig(8))
+    with pytest.raises(ValueError, match=message):
+        cost(ModelConfig(10, 8, 4, (block,)), **given)
+
+
+def test_short_forms() -> None:
+    assert [count(n) for n in (0, 999, 1000, 999_500, 12_345_678)] == ["0 ", "999 ", "1 k", "1 M", "12.3 M"]
+    assert [size(n) for n in (0, 999, 1024, 1024**3 * 16)] == ["0 B", "999 B", "1 KiB", "16 GiB"]
+    assert isinstance(cost(llama(10, 8, 1, 2, 1, 8)), Cost)
