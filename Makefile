@@ -62,6 +62,10 @@ measure: $(READY)  ## measure the tiny model again: its loss, facts and referenc
 	$(call say,Measuring the tiny model)
 	@$(PY) -m llmref.tiny.measure
 
+twins: $(READY)  ## train the twins again: small models alike but for one difference (about an hour on two cores)
+	$(call say,Training the twins)
+	@$(PY) -m llmref.twins.make
+
 bench: $(READY)  ## time what has to be fast
 	@for file in benchmarks/*.py; do printf '\n\033[1m==> %s\033[0m\n' "$$file"; $(PY) "$$file" || exit 1; done
 
@@ -105,5 +109,5 @@ pages: $(READY)  ## test what `make site reader browser` made: links, snippets, 
 clean:  ## remove what was made, but for the environment
 	rm -rf $(READER) build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.PHONY: help serve test env site experiments tiny measure bench lint types doctests unit wheel \
+.PHONY: help serve test env site experiments tiny measure twins bench lint types doctests unit wheel \
 	reader browser pages clean
