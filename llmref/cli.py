@@ -1,4 +1,4 @@
-"""The command line: generate, tokenize, trace, train, info."""
+"""The command line: generate, tokenize, trace, train, info, exercise."""
 
 import sys
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 import torch
 
-from llmref import __version__, checkpoint, generation
+from llmref import __version__, checkpoint, exercises, generation
 from llmref.model import Transformer
 from llmref.tiny import FOLDER
 from llmref.tiny.recipe import WorldDocuments, model_config
@@ -193,6 +193,34 @@ def info(folder: Path) -> None:
     }
     for name, value in rows.items():
         click.echo(f"{name:<16} {value}")
+
+
+@cli.command()
+@click.argument("concept", default="")
+def exercise(concept: str) -> None:
+    """Write the exercise of a CONCEPT into this folder; once it is there, check it. Without one: list them.
+
+    Ends with exit code 0 when every check passes, and 1 when one does not. Your file is never overwritten.
+    """
+    if not concept:
+        for slug in exercises.slugs():
+            click.echo(f"{slug:<18} {exercises.title(slug)}")
+        return
+    slug = exercises.find(concept)
+    path = Path(exercises.file_name(slug))
+    if not path.exists():
+        with path.open("x", encoding="utf-8", newline="\n") as file:
+            file.write(exercises.stub(slug))
+        click.echo(f"{path} is written. {exercises.title(slug)}")
+        click.echo(f"Put your code where it raises NotImplementedError, then: llmref exercise {slug}")
+        return
+    passed = []
+    for outcome in exercises.run(slug, path):
+        click.echo(": ".join(filter(None, (outcome.state, outcome.check.rstrip("."), outcome.message))))
+        passed.append(outcome.state == "passed")
+    click.echo(f"{sum(passed)} of {len(passed)} passed", err=True)
+    if not all(passed):
+        sys.exit(1)
 
 
 def _tokenizer(folder: Path) -> Tokenizer:

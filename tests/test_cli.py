@@ -11,7 +11,7 @@ from helpers import fresh_model, small_tokenizer, text_config
 import llmref
 from llmref import checkpoint, cli, generate, load, trace
 
-COMMANDS = ["generate", "tokenize", "trace", "train", "info"]
+COMMANDS = ["generate", "tokenize", "trace", "train", "info", "exercise"]
 
 
 class Result(NamedTuple):
@@ -55,7 +55,7 @@ def test_help_names_every_command(run: Run) -> None:
         assert "A transformer LLM you can read" in result.out
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "exercise"])
 def test_each_command_has_help_with_its_defaults(run: Run, command: str) -> None:
     result = run(command, "--help")
     assert result.code == 0
@@ -239,6 +239,8 @@ def test_everything_runs_with_the_tiny_model(run: Run) -> None:
         (["generate"], "Missing argument 'PROMPT'"),
         (["generate", "dog", "--loud"], "--loud"),
         (["sing"], "sing"),
+        (["exercise", "singing"], "there is no exercise 'singing'; there are: "),
+        (["exercise", "kv-cache", "rope"], "rope"),
     ],
 )
 def test_an_error_is_one_line_and_exit_code_2(

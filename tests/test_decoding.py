@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import helpers  # noqa: F401  # sets how hypothesis runs
 import pytest
 import torch
 import transformers

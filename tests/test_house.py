@@ -24,6 +24,7 @@ ORDER = (
     "sites",
     "tokenizer",
     "embedding",
+    "positions",
     "rope",
     "cache",
     "attention",
@@ -35,19 +36,32 @@ ORDER = (
     "generation",
     "checkpoint",
     "trace",
+    "cost",
     "training",
     "corpus",
     "tiny",
+    "twins",
+    "exercises",
     "cli",
 )
 
 # Where a concept's code stands, when no module bears its name.
 CODE = {
-    "generation": "generation.py",
     "forward-pass": "model.py",
     "tokenizer": "tokenizer",
-    "self-attention": "attention",
+    "token-embedding": "embedding.py",
+    "lm-head": "model.py",
+    "parallel-streams": "model.py",
     "kv-cache": "cache.py",
+    "transformer-block": "block.py",
+    "self-attention": "attention/dot_product.py",
+    "multi-head": "attention/heads.py",
+    "sparse-attention": "attention/masks.py",
+    "mqa-gqa": "attention/heads.py",
+    "flash-attention": "attention/flash.py",
+    "residual-norm": "normalization.py",
+    "full-model": "model.py",
+    "training": "training",
 }
 
 

@@ -16,39 +16,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from llmref.attention.dot_product import attention_weights, combine, relevance_scores
+from llmref.attention.memory import SlowMemory
 
 TileMask = Callable[[slice, slice], Tensor]
 """Gives the mask of one tile, `Bool[Tensor, "batch queries keys"]`, from its slice of queries and of keys."""
-
-
-@dataclass
-class SlowMemory:
-    """Counts what is loaded from slow memory and what is stored there, in bytes.
-
-    >>> memory = SlowMemory()
-    >>> row = memory.load(torch.zeros(4))
-    >>> row = memory.store(2 * row)
-    >>> memory.loaded, memory.stored, memory.moved
-    (16, 16, 32)
-    """
-
-    loaded: int = 0
-    stored: int = 0
-
-    @property
-    def moved(self) -> int:
-        """Bytes in both directions."""
-        return self.loaded + self.stored
-
-    def load(self, tensor: Tensor) -> Tensor:
-        """The tensor, counted as read."""
-        self.loaded += tensor.numel() * tensor.element_size()
-        return tensor
-
-    def store(self, tensor: Tensor) -> Tensor:
-        """The tensor, counted as written."""
-        self.stored += tensor.numel() * tensor.element_size()
-        return tensor
 
 
 def naive_attention(
