@@ -47,6 +47,10 @@ def cli(context: click.Context) -> None:
 @click.option("--temperature", default=0.8, show_default=True, help="0 is greedy; higher is more varied.")
 @click.option("--top-k", type=int, help="Draw from so many likeliest tokens only.")
 @click.option("--top-p", type=float, help="Draw from the likeliest tokens that reach this probability.")
+@click.option("--min-p", type=float, help="Drop what is less than so many times as likely as the likeliest.")
+@click.option("--repetition-penalty", default=1.0, show_default=True, help="Over 1: less of what is there.")
+@click.option("--frequency-penalty", default=0.0, show_default=True, help="Taken each time it was written.")
+@click.option("--presence-penalty", default=0.0, show_default=True, help="Taken once if it was written.")
 @click.option("--seed", type=int, help="The same seed gives the same text.")
 @click.option("--stop", multiple=True, help="End before this text; may be given more than once.")
 @click.option("--stream", is_flag=True, help="Print each piece as soon as it is known.")
@@ -59,6 +63,10 @@ def generate(
     temperature: float,
     top_k: int | None,
     top_p: float | None,
+    min_p: float | None,
+    repetition_penalty: float,
+    frequency_penalty: float,
+    presence_penalty: float,
     seed: int | None,
     stop: tuple[str, ...],
     stream: bool,
@@ -76,6 +84,10 @@ def generate(
         temperature=temperature,
         top_k=top_k,
         top_p=top_p,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        frequency_penalty=frequency_penalty,
+        presence_penalty=presence_penalty,
         seed=seed,
         stop=stop,
     )

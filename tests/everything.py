@@ -35,7 +35,8 @@ STEPS = (
     Step("reader"),
     Step("site"),
     Step("browser"),
-    Step("pages", counts=True, needs=("reader", "site", "browser")),
+    Step("pdf", needs=("site", "browser")),
+    Step("pages", counts=True, needs=("reader", "pdf")),
 )
 
 

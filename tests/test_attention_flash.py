@@ -78,6 +78,19 @@ def test_its_error_is_no_more_than_twice_that_of_the_naive_twin(dtype: torch.dty
     assert (tiled - exact).abs().max() <= 2 * (naive - exact).abs().max()
 
 
+def test_a_mask_may_come_tile_by_tile_with_none_for_an_empty_one() -> None:
+    query, key, value = inputs(20, 20, torch.float64)
+    allowed, asked = ragged(causal() & window(3), 20, 20), []
+
+    def tile(rows: slice, columns: slice) -> Tensor | None:
+        asked.append((rows, columns))
+        return allowed[:, rows, columns] if columns.start < rows.stop else None
+
+    tiled = tiled_attention(query, key, value, tile, query_tile=8, key_tile=4)
+    torch.testing.assert_close(tiled, dot_product_attention(query, key, value, allowed))
+    assert len(asked) == 3 * 5
+
+
 def test_large_scores_neither_overflow_nor_vanish() -> None:
     query, key, value = inputs(9, 9, torch.float32)
     allowed = ragged(causal(), 9, 9)

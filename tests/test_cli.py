@@ -76,6 +76,8 @@ def test_the_version_is_the_packages(run: Run) -> None:
         ["--seed", 3],
         ["--seed", 1, "--top-k", 9, "--top-p", 0.9],
         ["--seed", 2, "--stop", "a"],
+        ["--seed", 4, "--min-p", 0.2, "--repetition-penalty", 1.3],
+        ["--seed", 5, "--frequency-penalty", 0.5, "--presence-penalty", 0.7],
     ],
 )
 def test_generate_prints_the_prompt_and_what_follows(
@@ -222,6 +224,8 @@ def test_everything_runs_with_the_tiny_model(run: Run) -> None:
         (["generate", "dog", "--temperature", "hot"], "Invalid value for '--temperature'"),
         (["generate", "dog", "--top-p", "0"], "top-p must be over 0 and at most 1, found 0.0"),
         (["generate", "dog", "--top-p", "1.5"], "top-p must be over 0 and at most 1, found 1.5"),
+        (["generate", "dog", "--min-p", "2"], "found 2.0"),
+        (["generate", "dog", "--repetition-penalty", "0"], "found 0.0"),
         (["generate", "dog", "--top-k", "0"], "top-k must be a whole number of at least 1, found 0"),
         (["generate", "dog", "--max-new-tokens", "-1"], "max_new_tokens must be 0 or more, found -1"),
         (["generate", "dog", "--stop", ""], "a stop text must not be empty"),

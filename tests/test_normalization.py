@@ -1,7 +1,10 @@
 """RMSNorm and LayerNorm against PyTorch's own."""
 
+import helpers  # noqa: F401 (its hypothesis settings)
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 from llmref.config import NormConfig
@@ -56,3 +59,23 @@ def test_the_config_chooses() -> None:
     assert isinstance(make_norm(NormConfig("rms", 1e-3), 4), RMSNorm)
     assert isinstance(make_norm(NormConfig("layer", 1e-3), 4), LayerNorm)
     assert make_norm(NormConfig("layer", 1e-3), 4).eps == 1e-3
+
+
+@given(st.integers(0, 10_000), st.floats(0.5, 50.0), st.floats(-20.0, 20.0))
+def test_what_each_norm_does_not_see(seed: int, scale: float, shift: float) -> None:
+    x = torch.randn(3, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    rms, layer = RMSNorm(9, eps=1e-12).double(), LayerNorm(9, eps=1e-12).double()
+    torch.testing.assert_close(rms(scale * x), rms(x))
+    torch.testing.assert_close(layer(scale * x + shift), layer(x))
+    mean_free = x - x.mean(dim=-1, keepdim=True)
+    torch.testing.assert_close(rms(mean_free), layer(x))
+
+
+@given(st.integers(0, 10_000))
+def test_a_normalized_vector_has_size_one(seed: int) -> None:
+    x = torch.randn(3, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    one = torch.ones(3, dtype=torch.float64)
+    torch.testing.assert_close(RMSNorm(9, eps=1e-12).double()(x).square().mean(dim=-1), one)
+    found = LayerNorm(9, eps=1e-12).double()(x)
+    torch.testing.assert_close(found.mean(dim=-1), 0 * one, rtol=0, atol=1e-9)
+    torch.testing.assert_close(found.square().mean(dim=-1), one)

@@ -9,9 +9,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import jupytext
 import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
+
+import llmref
+from llmref.cost import cost
 
 ROOT = Path(__file__).parents[1]
 SITE_SOURCES = ROOT / "docs" / "site"
@@ -92,7 +96,11 @@ def test_the_config_makes_the_model_it_says(file: Path) -> None:
         queries = found.value("heads") * found.value("head_dim")
         shapes = {name: tuple(weight.shape) for name, weight in peer.named_parameters() if weight.ndim == 2}
         own_key = [shape[0] for name, shape in shapes.items() if name.endswith("k_proj.weight")]
-        joint = [shape for name, shape in shapes.items() if re.search(r"qkv|query_key_value|c_attn", name, re.IGNORECASE)]
+        joint = [
+            shape
+            for name, shape in shapes.items()
+            if re.search(r"qkv|query_key_value|c_attn", name, re.IGNORECASE)
+        ]
         assert set(own_key) <= {kept}
         assert all(queries + 2 * kept in shape for shape in joint)
         assert own_key or joint
@@ -209,3 +217,30 @@ def test_the_caption_has_the_newest_date() -> None:
     for language, words in (("en", "As of November 24, 2026"), ("ko", "2026년 11월 24일 기준")):
         text = HOOK.table(pages.directive_of(pages.Line(1, "!models heads only=gpt2", False)), language)
         assert words in text
+
+
+@pytest.mark.parametrize(
+    "slug, cell, expression, published",
+    [
+        ("mqa-gqa", "real-shape", "llama(8)", "llama-3.1-8b"),
+        ("full-model", "shape", "phi3", "phi-3-mini-4k"),
+    ],
+)
+def test_the_shapes_that_experiments_type_are_the_published_ones(
+    slug: str, cell: str, expression: str, published: str
+) -> None:
+    notebook = jupytext.read(models.DOCS / "experiments" / f"{slug}.py")
+    (source,) = [part.source for part in notebook.cells if part.metadata.get("name") == cell]
+    names: dict[str, Any] = {"llmref": llmref}
+    exec(source, names)
+    config, found = eval(expression, names), models.models()[published]
+    block = config.blocks[0]
+    assert cost(config).total.parameters == found.parameters
+    assert config.context_length == found.value("context")
+    assert config.vocab_size == found.value("vocab")
+    assert len(config.blocks) == found.value("layers")
+    assert (block.attention.n_heads, block.attention.n_kv_heads) == (
+        found.value("heads"),
+        found.value("kv_heads"),
+    )
+    assert (block.attention.window, block.feedforward.d_ff) == (found.windows[0], found.value("d_ff"))

@@ -134,51 +134,62 @@ for token_id in probabilities.topk(5).indices.tolist():
 # ## Where the parameters and the computation are
 
 # %% name="shapes"
-shapes = {  # d_model, blocks, heads, key/value heads, head_dim, d_ff, feedforward matrices, vocabulary, tied
-    "llmref tiny": (128, 5, 4, 2, 32, 320, 3, 2048, True),
-    "GPT-2": (768, 12, 12, 12, 64, 3072, 2, 50257, True),
-    "Qwen3-0.6B": (1024, 28, 16, 8, 128, 3072, 3, 151936, True),
-    "Phi-3-mini-4k": (3072, 32, 32, 32, 96, 8192, 3, 32064, False),
-    "Llama 3.1 8B": (4096, 32, 32, 8, 128, 14336, 3, 128256, False),
-}
+from llmref.cost import cost
 
+
+def shape(d_model, blocks, heads, kv_heads, d_ff, vocabulary, tied, plain=False):
+    """A model's config, as far as it decides the counts below."""
+    norm = llmref.NormConfig("layer" if plain else "rms")
+    block = llmref.BlockConfig(
+        llmref.AttentionConfig(heads, kv_heads, d_model // heads, bias=plain),
+        llmref.FeedForwardConfig(d_ff, gated=not plain, bias=plain),
+        norm,
+    )
+    return llmref.ModelConfig(
+        vocab_size=vocabulary,
+        d_model=d_model,
+        context_length=1024,
+        blocks=(block,) * blocks,
+        norm=norm,
+        tied_embeddings=tied,
+        positional_embedding="learned" if plain else None,
+    )
+
+
+shapes = {
+    "GPT-2": shape(768, 12, 12, 12, 3072, 50257, True, plain=True),
+    "SmolLM3 3B": shape(2048, 36, 16, 4, 11008, 128256, True),
+    "Phi-3-mini-4k": shape(3072, 32, 32, 32, 8192, 32064, False),
+    "Llama 3.1 8B": shape(4096, 32, 32, 8, 14336, 128256, False),
+}
+published = [124_439_808, 3_075_098_624, 3_821_079_552, 8_030_261_248]
+counted = [cost(config).total.parameters for config in shapes.values()]
+print("the published numbers of parameters:", counted == published)
+assert counted == published
+assert cost(model.config).total.parameters == model.n_parameters
+configs = {"llmref tiny": model.config, **shapes}
 
 # %% name="parameters"
-def parameters(d_model, blocks, heads, kv_heads, head_dim, d_ff, matrices, vocabulary, tied):
-    """The numbers in the weight matrices: embedding, attention, feedforward, LM head."""
-    attention = d_model * head_dim * (2 * heads + 2 * kv_heads)  # query and output; key and value
-    feedforward = matrices * d_model * d_ff
-    head = 0 if tied else vocabulary * d_model  # a tied head is the embedding once more
-    return vocabulary * d_model, blocks * attention, blocks * feedforward, head
-
-
 print(f"{'parameters':<14} {'embedding':>12} {'attention':>14} {'feedforward':>14} {'LM head':>12}")
-for name, values in shapes.items():
-    embedding, attention, feedforward, head = parameters(*values)
-    print(f"{name:<14} {embedding:>12,} {attention:>14,} {feedforward:>14,} {head:>12,}")
-counted = sum(weight.numel() for weight in model.parameters() if weight.ndim == 2)
-assert sum(parameters(*shapes["llmref tiny"])) == counted
+for name, config in configs.items():
+    parts = cost(config)
+    print(
+        f"{name:<14} {parts.embedding.parameters:>12,} {parts.attention.parameters:>14,} "
+        f"{parts.feedforward.parameters:>14,} {parts.lm_head.parameters:>12,}"
+    )
 
 
 # %% name="flops"
-def flops(d_model, blocks, heads, kv_heads, head_dim, d_ff, matrices, vocabulary, tied, tokens=512):
-    """Floating point operations of one pass: attention, feedforward, LM head. The embedding is a lookup."""
-    _, attention, feedforward, _ = parameters(
-        d_model, blocks, heads, kv_heads, head_dim, d_ff, matrices, vocabulary, tied
-    )
-    pairs = tokens * (tokens + 1) // 2  # a token looks at itself and at those before it
-    scores_and_mix = blocks * pairs * 2 * (2 * heads * head_dim)
-    return (
-        2 * tokens * attention + scores_and_mix,
-        2 * tokens * feedforward,
-        2 * tokens * vocabulary * d_model,
-    )
+def shares(config, tokens=256):
+    """The shares of attention, feedforward and LM head in one pass. The embedding is a lookup."""
+    parts = cost(config, context=tokens)
+    each = [part.prefill_flops for part in (parts.attention, parts.feedforward, parts.lm_head)]
+    return [flops / sum(each) for flops in each]
 
 
 print(f"{'share of FLOPs':<14} {'attention':>10} {'feedforward':>12} {'LM head':>8} {'stack':>7}")
-for name, values in shapes.items():
-    parts = flops(*values)
-    attention, feedforward, head = (part / sum(parts) for part in parts)
+for name, config in configs.items():
+    attention, feedforward, head = shares(config)
     print(f"{name:<14} {attention:>10.0%} {feedforward:>12.0%} {head:>8.0%} {attention + feedforward:>7.0%}")
     assert attention + feedforward > 0.5
 
@@ -187,13 +198,13 @@ from figures import COLORS, figure
 
 for page in figure(
     "flops",
-    en="One bar for each model: the share of the computation of a pass over 512 tokens "
+    en="One bar for each model: the share of the computation of a pass over 256 tokens "
     "that is attention, feedforward and LM head. In every model the first two together take more than half.",
-    ko="모델마다 막대 하나: 토큰 512개를 읽는 정방향 계산에서 어텐션, 피드포워드, LM 헤드가 차지하는 몫. "
+    ko="모델마다 막대 하나: 토큰 256개를 읽는 정방향 계산에서 어텐션, 피드포워드, LM 헤드가 차지하는 몫. "
     "어느 모델에서나 앞의 둘을 합치면 절반이 넘습니다.",
     size=(6, 3.2),
 ):
-    names = list(shapes)
+    names = list(configs)
     labels = (
         page.text(en="attention", ko="어텐션"),
         page.text(en="feedforward", ko="피드포워드"),
@@ -201,20 +212,20 @@ for page in figure(
     )
     start = [0.0] * len(names)
     for part, label in enumerate(labels):
-        shares = [flops(*shapes[name])[part] / sum(flops(*shapes[name])) for name in names]
-        page.axes.barh(names, shares, left=start, color=COLORS[part], label=label)
-        start = [left + share for left, share in zip(start, shares, strict=True)]
+        widths = [shares(configs[name])[part] for name in names]
+        page.axes.barh(names, widths, left=start, color=COLORS[part], label=label)
+        start = [left + width for left, width in zip(start, widths, strict=True)]
     page.axes.invert_yaxis()
     page.axes.set_xlim(0, 1)
     page.axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0%", "25%", "50%", "75%", "100%"])
     page.axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
 
 # %% name="last-only"
-for name, values in shapes.items():
-    attention, feedforward, head = flops(*values)
+for name, config in configs.items():
+    attention, feedforward, head = shares(config, tokens=256)
     stack = attention + feedforward
-    print(f"{name:<14} with the LM head at one token, the stack is {stack / (stack + head / 512):.2%}")
-    assert stack / (stack + head / 512) > 0.99
+    print(f"{name:<14} with the LM head at one token, the stack is {stack / (stack + head / 256):.2%}")
+    assert stack / (stack + head / 256) > 0.99
 
 # %% name="every-position"
 predicted = whole[0].argmax(dim=-1).tolist()

@@ -227,22 +227,6 @@ print(f"2 x {blocks} blocks x {attention.n_kv_heads} heads x {attention.head_dim
 print(f"= {per_token:,} bytes per token; {tokens} tokens: {cache.n_bytes:,} bytes in the cache")
 assert cache.n_bytes == per_token * tokens
 
-# %% name="real-bytes"
-shapes = {  # blocks, key/value heads, head_dim
-    "GPT-2": (12, 12, 64),
-    "Llama 2 7B": (32, 32, 128),
-    "Mistral 7B v0.1": (32, 8, 128),
-    "Phi-3-mini-4k": (32, 32, 96),
-    "Llama 3.1 8B": (32, 8, 128),
-    "Llama 3.1 70B": (80, 8, 128),
-    "Qwen2.5-7B": (28, 4, 128),
-}
-print(f"{'16-bit numbers':18}{'one token':>12}{'1,024 tokens':>16}{'8,192 tokens':>16}")
-for name, (blocks, heads, size) in shapes.items():
-    one = 2 * blocks * heads * size * 2
-    columns = f"{one / 2**10:8.0f} KiB{one * 1024 / 2**20:12.0f} MiB{one * 8192 / 2**20:12.0f} MiB"
-    print(f"{name:18}{columns}")
-
 # %% [markdown] lang="ko"
 # ## 늘어나는 캐시와 고정 캐시
 # %% [markdown] lang="en"

@@ -1,9 +1,9 @@
 # %% [markdown] lang="ko"
 # # 셀프 어텐션
-# 단어가 세 개인 작은 예에서 행렬을 하나씩 계산하고, 훈련된 작은 모델에서 어텐션을 꺼 봅니다.
+# 손으로 만든 작은 헤드에서 행렬을 하나씩 계산하고, 훈련된 작은 모델에서 어텐션을 꺼 봅니다.
 # %% [markdown] lang="en"
 # # Self-attention
-# Three words, one matrix after another; then the trained tiny model, with its attention switched off.
+# A head made by hand, one matrix after another; then the trained tiny model, with its attention switched off.
 
 # %% name="load"
 import math
@@ -16,45 +16,42 @@ torch.set_num_threads(1)
 model, tokenizer = llmref.load_tiny()
 
 # %% [markdown] lang="ko"
-# ## 작은 예
-# 특징 네 개로 나타낸 단어 세 개입니다.
+# ## 손으로 만든 헤드
+# 예문에서 고른 단어 네 개입니다. 단어마다 특징이 다섯 개 있습니다.
 # %% [markdown] lang="en"
-# ## A small case
-# Three words, each described by four features.
+# ## A head made by hand
+# Four words of the example sentence, each described by five features.
 
-# %% name="input"
-words = ("dog 강아지", "squirrel 다람쥐", "it 그것")
+# %% name="words"
+words = ("dog 강아지", "squirrel 다람쥐", "it 그것", "hungry 고팠기")
 
 
 def show(name, matrix):
     print(f"{name}: {' x '.join(map(str, matrix.shape))}")
     for row, word in zip(matrix.tolist(), words, strict=True):
-        print(" ".join(f"{number:6.2f}" for number in row), "  ", word)
+        print("".join(f"{number:5.2f}" for number in row), "", word)
 
 
+# %% name="input"
 x = torch.tensor(
-    [  # is a dog, is a squirrel, does the chasing, is a pronoun
-        [1.0, 0.0, 1.0, 0.0],
-        [0.0, 1.0, 0.0, 0.0],
-        [0.0, 0.0, 0.0, 1.0],
+    [  # dog, squirrel, chases, pronoun, hungry
+        [1.0, 0.0, 1.0, 0.0, 0.0],
+        [0.0, 1.0, 0.0, 0.0, 0.0],
+        [0.0, 0.0, 0.0, 1.0, 0.0],
+        [0.0, 0.0, 0.0, 0.0, 1.0],
     ]
 )
 show("x", x)
 
 # %% name="query"
-query_matrix = torch.tensor([[0.0, 0.0], [0.0, 0.0], [0.0, 0.0], [2.0, 2.0]])
+query_matrix = torch.tensor([[0.0, 0.0], [0.0, 0.0], [0.0, 0.0], [2.0, 0.0], [2.0, 2.0]])
 query = x @ query_matrix  # wanted: [an animal, one that does something]
 show("query", query)
 
 # %% name="key"
-key_matrix = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
+key_matrix = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 0.0], [0.0, 0.0]])
 key = x @ key_matrix  # offered: [an animal, one that does something]
 show("key", key)
-
-# %% name="value"
-value_matrix = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0], [0.0, 0.0]])
-value = x @ value_matrix  # passed on: [dog, squirrel]
-show("value", value)
 
 # %% name="scores"
 head_dim = query.shape[-1]
@@ -62,33 +59,41 @@ scores = query @ key.T / math.sqrt(head_dim)
 show("scores", scores)
 
 # %% name="masked"
-allowed = torch.ones(3, 3, dtype=torch.bool).tril()
+allowed = torch.ones(4, 4, dtype=torch.bool).tril()
 masked = scores.masked_fill(~allowed, -math.inf)
 show("masked", masked)
 
 # %% name="weights"
 weights = masked.softmax(dim=-1)
 show("weights", weights)
-assert torch.allclose(weights.sum(dim=-1), torch.ones(3))
+assert torch.allclose(weights.sum(dim=-1), torch.ones(4))
+
+# %% name="value"
+value_matrix = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0], [0.0, 0.0], [0.0, 0.0]])
+value = x @ value_matrix  # passed on: [dog, squirrel]
+show("value", value)
 
 # %% name="output"
 output = weights @ value
 show("output", output)
-assert output[2, 0] > 2 * output[2, 1]  # "it" now holds far more of the dog than of the squirrel
+assert torch.isclose(output[2, 0], output[2, 1])  # "it" cannot tell,
+assert output[3, 0] > 2 * output[3, 1]  # and "hungry" now holds far more of the dog than of the squirrel
 
 # %% name="matrices-figure"
 from figures import figure, heatmap
 
 for page in figure(
     "matrices",
-    en="Six matrices for the words dog, squirrel, it: queries, keys, scores, weights, values, outputs. "
-    "The row of 'it' has its greatest weight on 'dog', and its output is mostly dog.",
-    ko="강아지, 다람쥐, 그것에 대한 행렬 여섯 개: 쿼리, 키, 점수, 가중치, 값, 출력. "
-    "'그것' 행은 '강아지'의 가중치가 가장 크고, 출력도 대부분 강아지입니다.",
-    size=(5, 6.4),
+    en="Six matrices for dog, squirrel, it, hungry: queries, keys, scores, weights, values, outputs. "
+    "The row of 'hungry' has its greatest weight on 'dog', and its output is mostly dog; "
+    "the row of 'it' takes the same from both animals.",
+    ko="강아지, 다람쥐, 그것, 고팠기에 대한 행렬 여섯 개: 쿼리, 키, 점수, 가중치, 값, 출력. "
+    "'고팠기' 행은 '강아지'의 가중치가 가장 크고 출력도 대부분 강아지입니다. "
+    "'그것' 행은 두 동물에서 똑같이 가져옵니다.",
+    size=(5.4, 7.4),
     subplots=(3, 2),
 ):
-    names = ("dog", "squirrel", "it") if page.language == "en" else ("강아지", "다람쥐", "그것")
+    names = [word.split()[page.language == "ko"] for word in words]
     animal, acts = ("animal", "acts") if page.language == "en" else ("동물", "행동")
     shown = (
         (page.text(en="query", ko="쿼리"), query, (animal, acts)),
@@ -100,12 +105,13 @@ for page in figure(
     )
     for axes, (title, matrix, columns) in zip(page.axes.flat, shown, strict=True):
         heatmap(axes, matrix, rows=names, columns=columns, values=True)
-        axes.set_xticks([i + 0.5 for i in range(len(columns))], columns, rotation=0, ha="center")
+        if len(columns) == 2:
+            axes.set_xticks([i + 0.5 for i in range(2)], columns, rotation=0, ha="center")
         axes.set_title(title)
 
 # %% [markdown] lang="ko"
 # ## 호출 한 번으로 얻는 같은 결과
-# 패키지의 두 단계, 그리고 두 단계를 하나로 합친 PyTorch의 호출과 비교합니다.
+# 패키지의 두 단계, 그리고 두 단계를 하나로 합친 PyTorch의 호출과 견줍니다.
 # %% [markdown] lang="en"
 # ## The same from one call
 # Compared with the package's two steps, and with PyTorch's fused call.
@@ -120,7 +126,7 @@ package = combine(attention_weights(relevance_scores(q, k), allowed[None]), v)
 fused = scaled_dot_product_attention(q, k, v, is_causal=True)
 assert torch.allclose(package[0, 0], output, atol=1e-6)
 assert torch.allclose(fused[0, 0], output, atol=1e-6)
-print("by hand, by the package and by PyTorch's fused call: the same matrix")
+print("by hand, by the package's two steps and by PyTorch's fused call: the same matrix")
 
 # %% name="fused-tiny"
 ids = [model.config.bos_id, *tokenizer.encode("The dog chased the squirrel because it was hungry.")]
@@ -370,6 +376,6 @@ for language, texts in pairs.items():
 
 # %% name="unscaled"
 for name, divisor in (("divided by √head_dim", math.sqrt(head_dim)), ("not divided", 1.0)):
-    row = (query[2] @ key.T / divisor).softmax(dim=-1)
+    row = (query[3] @ key.T / divisor).softmax(dim=-1)
     each = (f"{word} {weight:.2f}" for word, weight in zip(words, row.tolist(), strict=True))
     print(f"{name:22}", "  ".join(each))

@@ -140,48 +140,59 @@ print("as text:", ascii(tokenizer.decode(ids)))
 assert tokenizer.decode_bytes(ids) == broken
 
 # %% [markdown] lang="ko"
-# ## 글자 하나에 토큰 몇 개인가
+# ## 음절 하나에 토큰 몇 개인가
 # %% [markdown] lang="en"
-# ## How many tokens for a letter?
+# ## How many tokens for a syllable?
 
 # %% name="sizes"
 sizes = [300, 400, 600, 800, 1200, 1600, 2048]
 world = {"ko": World(languages=("ko",)), "en": World(languages=("en",))}
 mixed = [*World().documents(4000, seed=1)]
-fresh = {language: list(world[language].documents(200, seed=2)) for language in world}
-tokens_per_character = {"ko": [], "en": []}
+
+
+scripts = {"ko": ("가", "힣"), "en": ("A", "z")}
+
+
+def words_alone(text, first, last):
+    """The letters of one script, and the spaces between them: what we count tokens for."""
+    return "".join(letter for letter in text if letter == " " or letter.isalpha() and first <= letter <= last)
+
+
+fresh, letters = {}, {}
+for language, script in scripts.items():
+    stories = world[language].documents(200, seed=2)
+    fresh[language] = [words_alone(story, *script) for story in stories]
+    letters[language] = sum(map(str.isalpha, "".join(fresh[language])))
+
+per_letter = {"ko": [], "en": []}
 for size in sizes:
     trained = Tokenizer.train(mixed, vocab_size=size)
-    for language, texts_ in fresh.items():
-        characters = sum(not character.isspace() for text in texts_ for character in text)
-        tokens = sum(len(trained.encode(text)) for text in texts_)
-        tokens_per_character[language].append(tokens / characters)
-for place, size in enumerate(sizes):
-    ko, en = (tokens_per_character[language][place] for language in ("ko", "en"))
-    print(f"{size:>5} entries: {ko:.2f} tokens for a Korean character, {en:.2f} for an English one")
-assert all(
-    a > b for values in tokens_per_character.values() for a, b in zip(values, values[1:], strict=False)
-)
+    for language, stories in fresh.items():
+        tokens = sum(len(trained.encode(story)) for story in stories)
+        per_letter[language].append(tokens / letters[language])
+for size, ko, en in zip(sizes, per_letter["ko"], per_letter["en"], strict=True):
+    print(f"{size:>5} entries: {ko:.2f} tokens for a Hangul syllable, {en:.2f} for a Latin letter")
+assert all(a > b for values in per_letter.values() for a, b in zip(values, values[1:], strict=False))
 
 # %% name="sizes-figure"
 from figures import figure
 
 for page in figure(
     "sizes",
-    en="Tokens per character against the size of the vocabulary. Both curves fall: Korean starts near two "
-    "tokens for a character, English near one, and the distance between them shrinks.",
-    ko="어휘사전의 크기에 따른 글자당 토큰 수. 두 곡선 모두 내려갑니다. 한국어는 글자당 두 개쯤에서, "
-    "영어는 한 개쯤에서 시작하며, 둘의 차이는 점점 줄어듭니다.",
+    en="Tokens against the size of the vocabulary. Both curves fall: a Hangul syllable starts near two "
+    "tokens, a Latin letter near one, and the distance between them shrinks.",
+    ko="어휘사전의 크기에 따른 토큰 수. 두 곡선 모두 내려갑니다. 한글 음절은 두 개쯤에서, "
+    "로마자는 한 개쯤에서 시작하며, 둘의 차이는 점점 줄어듭니다.",
     size=(6, 3.4),
 ):
     for language, label in (
-        ("ko", page.text(en="Korean", ko="한국어")),
-        ("en", page.text(en="English", ko="영어")),
+        ("ko", page.text(en="a Hangul syllable", ko="한글 음절 하나")),
+        ("en", page.text(en="a Latin letter", ko="로마자 하나")),
     ):
-        page.axes.plot(sizes, tokens_per_character[language], marker="o", label=label)
+        page.axes.plot(sizes, per_letter[language], marker="o", label=label)
     page.axes.set_ylim(0)
     page.axes.set_xlabel(page.text(en="entries of the vocabulary", ko="어휘사전의 항목 수"))
-    page.axes.set_ylabel(page.text(en="tokens per character", ko="글자당 토큰 수"))
+    page.axes.set_ylabel(page.text(en="tokens", ko="토큰 수"))
     page.axes.legend()
 
 # %% [markdown] lang="ko"

@@ -18,8 +18,8 @@ from torch import Tensor
 from llmref.attention.dot_product import attention_weights, combine, relevance_scores
 from llmref.attention.memory import SlowMemory
 
-TileMask = Callable[[slice, slice], Tensor]
-"""Gives the mask of one tile, `Bool[Tensor, "batch queries keys"]`, from its slice of queries and of keys."""
+TileMask = Callable[[slice, slice], Tensor | None]
+"""From a slice of queries and one of keys, the mask of that tile, or `None` where nothing is allowed."""
 
 
 def naive_attention(
@@ -87,7 +87,7 @@ def tiled_attention(
     if isinstance(allowed, Tensor):
         whole = allowed
 
-        def allowed(rows: slice, columns: slice) -> Tensor:
+        def allowed(rows: slice, columns: slice) -> Tensor | None:
             return whole[:, rows, columns]
 
     tiles = _Tiles(allowed, query_tile, key_tile, memory or SlowMemory())
@@ -113,7 +113,7 @@ class _Tiles:
         for start in range(0, keys, self.key_tile):
             columns = slice(start, min(start + self.key_tile, keys))
             allowed = self.allowed(rows, columns)
-            if allowed.any():
+            if allowed is not None and allowed.any():
                 yield columns, allowed
 
 

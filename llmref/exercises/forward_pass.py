@@ -8,12 +8,12 @@ from llmref.model import Transformer, sequential_positions
 
 
 def next_logits(model: Transformer, ids: list[int]) -> Tensor:
-    """The logits of the next token: one for each entry of the vocabulary, shape [vocabulary].
+    """The logits of the next token, of the shape [vocabulary].
 
     Call neither `model(…)` nor `model.hidden_states(…)`, but the parts:
 
-        model.embedding(tokens)         # tokens of shape [1, tokens] to vectors [1, tokens, d_model]
-        block(x, positions, allowed)    # for each block of model.blocks, in order
+        model.embedding(tokens)         # tokens has the shape [1, tokens]
+        block(x, positions, allowed)    # each block of model.blocks, in order
         model.final_norm(x)
         model.lm_head(…)                # for the last position only
 

@@ -16,11 +16,13 @@ def write(
     For each new token run one forward pass over all ids so far:
 
         tokens = torch.tensor([ids_so_far])
-        logits = model(tokens, sequential_positions(tokens))    # shape [1, tokens, vocabulary]
+        logits = model(tokens, sequential_positions(tokens))
 
-    The last row of the logits, after a softmax, is a probability for every token. `choose` takes that
-    row, and returns the id of the next token. Stop at `model.config.eos_id`, which is not part of the
-    text, or after `max_new_tokens` new ids. Leave the list `ids` as it is.
+    The logits have the shape [1, tokens, vocabulary]. Their last row, after
+    a softmax, is a probability for every token. `choose` takes these
+    probabilities, and returns the id of the next token. Stop at
+    `model.config.eos_id`, which is not part of the text, or after
+    `max_new_tokens` new ids. Leave the list `ids` as it is.
     """
     raise NotImplementedError("write write()")
 

@@ -7,12 +7,17 @@ from llmref.model import Transformer, sequential_positions
 
 
 def greedy(model: Transformer, ids: list[int], max_new_tokens: int) -> list[int]:
-    """The ids that follow `ids`, the likeliest token each time; exactly `max_new_tokens` of them.
+    """The `max_new_tokens` ids that follow `ids`, each the likeliest.
 
-    Make one `GrowingCache()`, and give it to every pass: `model(tokens, positions, cache)`. The first pass
-    reads the whole prompt, each later pass the newest token alone. `tokens` and `positions` have the shape
-    [1, tokens]; `sequential_positions(tokens, start)` counts up from `start`. A token that comes alone
-    still has its place in the text. The last new token needs no pass of its own.
+    Make one `GrowingCache()`, and give it to every pass:
+
+        logits = model(tokens, positions, cache)
+
+    The first pass reads the whole prompt, each later pass the newest token
+    alone. `tokens` and `positions` have the shape [1, tokens], and
+    `sequential_positions(tokens, start)` counts up from `start`: a token that
+    comes alone still has its place in the text. The last new token needs no
+    pass of its own.
     """
     raise NotImplementedError("write greedy()")
 

@@ -10,9 +10,9 @@ from llmref.trace import trace
 def logit_lens(model: Transformer, ids: list[int]) -> Tensor:
     """The distribution of the next token after the last id, as seen after each block: [blocks, vocab].
 
-    `trace(model, ids)` gives every tensor of one pass by name; `"blocks.0.output"` is the residual stream after
-    block 0, of shape [1, tokens, d_model]. The head expects what it always gets: a hidden state that went
-    through `model.final_norm`. `model.lm_head` gives the logits, and a softmax makes them probabilities.
+    `trace(model, ids)` gives every tensor of one pass by name; `"blocks.0.output"` is what block 0 passes on,
+    of shape [1, tokens, d_model]. The head expects what it always gets: a hidden state that went through
+    `model.final_norm`. `model.lm_head` gives the logits, and a softmax makes them probabilities.
     """
     raise NotImplementedError("write logit_lens()")
 
@@ -64,4 +64,6 @@ def check_early_blocks(answer: Any) -> None:
         hidden = model.final_norm(seen[f"blocks.{block}.output"][0, -1])
         expected = model.lm_head(hidden).softmax(dim=-1)
         difference = (found[block] - expected).abs().max().item()
-        assert difference < 1e-4, f"row {block} differs by up to {difference:.3f}: check the norm and the block"
+        assert difference < 1e-4, (
+            f"row {block} differs by up to {difference:.3f}: check the norm and the block"
+        )

@@ -44,7 +44,7 @@ def _compare(answer: Any, n_heads: int, n_kv_heads: int) -> None:
     query, key, value, allowed = _inputs(n_heads, n_kv_heads)
     found = answer.shared_attention(query.clone(), key.clone(), value.clone(), allowed)
     assert tuple(found.shape) == tuple(query.shape), (
-        f"expected the shape {tuple(query.shape)} for {n_heads} query heads and {n_kv_heads} key/value heads, "
+        f"expected the shape {tuple(query.shape)} for {n_heads} query and {n_kv_heads} key/value heads, "
         f"found {tuple(found.shape)}"
     )
     for head in range(n_heads):

@@ -9,20 +9,19 @@ from torch import Tensor
 def self_attention(
     x: Tensor, query_matrix: Tensor, key_matrix: Tensor, value_matrix: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """One head over the tokens of one text: the output, and the attention weights.
+    """One head over the tokens of one text: the output and the weights.
 
-    Args:
-        x: The hidden states, one row for each token: shape [tokens, d_model].
-        query_matrix: Shape [d_model, head_dim]; the queries are `x @ query_matrix`.
-        key_matrix: Shape [d_model, head_dim].
-        value_matrix: Shape [d_model, head_dim].
+    `x` holds the hidden states, one row for each token: [tokens, d_model].
+    The three matrices have the shape [d_model, head_dim]; the queries are
+    `x @ query_matrix`.
 
-    Returns:
-        The output, shape [tokens, head_dim], and the weights, shape [tokens, tokens]: row i says how much
-        token i takes from each token. No token takes anything from a token after it.
+    Step one: score every query against every key, divided by √head_dim, and
+    turn the scores of the allowed pairs into weights that sum to 1.
+    `torch.ones(n, n).tril()` may help. Step two: mix the values.
 
-    Two steps: score every query against every key, divided by √head_dim; then turn the scores of the
-    allowed pairs into weights that sum to 1, and mix the values. `torch.ones(n, n).tril()` may help.
+    Return the output, [tokens, head_dim], and the weights, [tokens, tokens]:
+    row i says how much token i takes from each token. No token takes
+    anything from a token after it.
     """
     raise NotImplementedError("write self_attention()")
 

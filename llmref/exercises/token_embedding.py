@@ -7,8 +7,8 @@ from torch import Tensor
 def nearest(table: Tensor, token_id: int, count: int) -> list[int]:
     """The ids of the `count` tokens whose vectors point most nearly the way the token's own does.
 
-    `table` has the shape [vocab, d_model]; row `i` is the vector of token id `i`. How nearly two vectors point
-    the same way is their cosine: the dot product, divided by both lengths (`tensor.norm(dim=-1)`). The
+    `table` has the shape [vocab, d_model]; row `i` is the vector of token id `i`. How nearly two vectors
+    point the same way is their cosine: the dot product, divided by both lengths (`tensor.norm(dim=-1)`). The
     nearest comes first. The token itself is not its own neighbour.
     """
     raise NotImplementedError("write nearest()")

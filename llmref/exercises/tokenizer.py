@@ -6,11 +6,13 @@ from collections.abc import Mapping
 def encode_word(word: bytes, ranks: Mapping[tuple[bytes, bytes], int]) -> list[bytes]:
     """The tokens of a word.
 
-    `ranks` says of each pair that may be joined when it was learned: 0 was first. A large vocabulary has
-    hundreds of thousands of them, so do not go through `ranks`; ask it for the pairs that stand in the word.
+    `ranks` says of each pair that may be joined when it was learned: 0 was
+    first. A large vocabulary has hundreds of thousands of them. So do not go
+    through `ranks`, but ask it for the pairs that stand in the word.
 
-    Begin with the word's bytes, each a part of its own. Find the pair of neighbours with the lowest rank,
-    join it wherever it stands, from left to right, and begin again, until no pair has a rank.
+    Begin with the word's bytes, each a part of its own. Find the pair of
+    neighbours with the lowest rank, join it wherever it stands, from left to
+    right, and begin again, until no pair has a rank.
 
         >>> encode_word(b"abab", {(b"a", b"b"): 0})
         [b"ab", b"ab"]

@@ -1,0 +1,430 @@
+# %% [markdown] lang="ko"
+# # 로터리 위치 임베딩(RoPE)
+# 벡터 두 개를 손으로 돌려 보고, 훈련된 작은 모델에서 점수가 거리로만 정해지는지 확인합니다.
+# %% [markdown] lang="en"
+# # Rotary positional embedding (RoPE)
+# Two vectors turned by hand; then the trained tiny model: do its scores depend on the distance alone?
+
+# %% name="load"
+import math
+from dataclasses import replace
+
+import torch
+
+import llmref
+from llmref.rope import frequencies, rotate, rotation
+
+torch.set_num_threads(1)
+model, tokenizer = llmref.load_tiny()
+ids = [model.config.bos_id, *tokenizer.encode("The dog chased the squirrel because it was hungry.")]
+
+# %% [markdown] lang="ko"
+# ## 쿼리 하나, 키 하나
+# 수 네 개, 곧 두 쌍입니다. "그것"의 쿼리는 위치 7에, "강아지"의 키는 위치 2에 있습니다.
+# %% [markdown] lang="en"
+# ## One query, one key
+# Four numbers, that is two pairs. The query of "it" stands at position 7, the key of "dog" at position 2.
+
+# %% name="vectors"
+query = torch.tensor([2.0, 2.0, 2.0, 0.0])  # of "it"
+key = torch.tensor([1.0, 1.0, 1.0, 1.0])  # of "dog"
+speeds = frequencies(head_dim=4, base=100.0)
+print("radians for each position:", [round(speed, 3) for speed in speeds.tolist()])
+
+
+# %% name="turn"
+def turn(vector, position):
+    """A vector of two pairs as it is at a position."""
+    cos, sin = rotation(torch.tensor([[position]]), head_dim=4, base=100.0)
+    return rotate(vector[None, None, None], cos, sin, layout="interleaved")[0, 0, 0]
+
+
+def show(name, vector):
+    pairs = (f"({x:5.2f}, {y:5.2f})" for x, y in vector.unflatten(0, (2, 2)).tolist())
+    print(f"{name:16} {'   '.join(pairs)}   length {vector.norm():.2f}")
+
+
+def show_score(one, other):
+    first, second = (one * other).unflatten(0, (2, 2)).sum(dim=-1).tolist()
+    print(f"{'query · key':16} {first:.3f} + {second:.3f} = {first + second:.3f}")
+    return first + second
+
+
+# %% name="dials"
+from figures import COLORS, figure
+from matplotlib.patches import Circle
+
+
+def hand(axes, pair, color, style="-", label=None):
+    x, y = pair.tolist()
+    axes.plot([0, x], [0, y], style, color=color, linewidth=2.5, label=label)
+    if style == "-":
+        axes.plot([x], [y], "o", color=color, markersize=6)
+
+
+def dials(name, en, ko, query_now, key_now, query_then=None, key_then=None):
+    """Two dials, one for each pair: the query's hand and the key's; dotted where a hand stood before."""
+    for page in figure(name, en=en, ko=ko, size=(5, 2.9), subplots=(1, 2)):
+        for number, axes in enumerate(page.axes):
+            pair = slice(2 * number, 2 * number + 2)
+            axes.add_patch(Circle((0, 0), 3, fill=False, edgecolor="#000", linewidth=0.6, alpha=0.4))
+            for now, then, color, label in (
+                (query_now, query_then, COLORS[0], page.text(en="query, it", ko="쿼리, 그것")),
+                (key_now, key_then, COLORS[1], page.text(en="key, dog", ko="키, 강아지")),
+            ):
+                if then is not None:
+                    hand(axes, then[pair], color, ":")
+                if now is not None:
+                    hand(axes, now[pair], color, label=label if number == 0 else None)
+            axes.set(xlim=(-3.1, 3.1), ylim=(-3.1, 3.1), aspect="equal")
+            axes.set_title(page.text(en=f"pair {number}", ko=f"쌍 {number}"))
+            axes.axis("off")
+        page.figure.legend(loc="outside lower center", ncols=2)
+
+
+# %% name="step-pairs"
+show("query of it", query)
+show("key of dog", key)
+show_score(query, key)
+dials(
+    "step-pairs",
+    "Two dials. In pair 0 both hands point up and to the right. In pair 1 the query points right, "
+    "the key up and to the right.",
+    "다이얼 두 개. 쌍 0에서는 두 바늘이 모두 오른쪽 위를 가리킵니다. 쌍 1에서는 쿼리가 오른쪽을, "
+    "키가 오른쪽 위를 가리킵니다.",
+    query,
+    key,
+)
+
+# %% name="step-speeds"
+for number, speed in enumerate(speeds.tolist()):
+    print(f"pair {number}: {speed:.1f} radians for each position, {math.degrees(speed):.1f} degrees")
+
+# %% name="step-angles"
+for name, position in (("query", 7), ("key", 2)):
+    turned = " ".join(f"pair {n}: {position} x {s:.1f} = {position * s:.1f}." for n, s in enumerate(speeds))
+    print(f"{name:6} at position {position}, radians. {turned}")
+
+# %% name="step-query"
+angle = 7 * speeds[0].item()
+c, s = math.cos(angle), math.sin(angle)
+print(f"pair 0, (2, 2), by 7 radians: cos {c:.3f}, sin {s:.3f}")
+print(f"  first:  2 x {c:.3f} - 2 x {s:.3f} = {turn(query, 7)[0]:.3f}")
+print(f"  second: 2 x {c:.3f} + 2 x {s:.3f} = {turn(query, 7)[1]:.3f}")
+show("query before", query)
+show("query after", turn(query, 7))
+dials(
+    "step-query",
+    "The query's hands, before dotted and after solid. In pair 0 it has turned once around and a bit more; "
+    "in pair 1 by less than a quarter turn.",
+    "쿼리의 바늘. 점선은 돌리기 전, 실선은 돌린 뒤입니다. 쌍 0은 한 바퀴를 돌고 조금 더 갔고, "
+    "쌍 1은 반의반 바퀴도 돌지 않았습니다.",
+    turn(query, 7),
+    None,
+    query,
+    None,
+)
+assert torch.allclose(turn(query, 7).norm(), query.norm())
+
+# %% name="step-key"
+show("key before", key)
+show("key after", turn(key, 2))
+dials(
+    "step-key",
+    "Both hands in both dials, before dotted and after solid. The key has turned by two positions, "
+    "the query by seven.",
+    "두 다이얼의 두 바늘. 점선은 돌리기 전, 실선은 돌린 뒤입니다. 키는 위치 두 개만큼, 쿼리는 일곱 개만큼 "
+    "돌았습니다.",
+    turn(query, 7),
+    turn(key, 2),
+    query,
+    key,
+)
+
+# %% name="step-score"
+show("query at 7", turn(query, 7))
+show("key at 2", turn(key, 2))
+here = show_score(turn(query, 7), turn(key, 2))
+
+# %% name="step-shift"
+show("query at 107", turn(query, 107))
+show("key at 102", turn(key, 102))
+there = show_score(turn(query, 107), turn(key, 102))
+dials(
+    "step-shift",
+    "Positions 107 and 102: all hands point elsewhere than at 7 and 2, dotted, "
+    "but the angle between query and key is the same in each dial.",
+    "위치 107과 102. 모든 바늘이 점선으로 그린 7과 2일 때와 다른 곳을 가리키지만, "
+    "다이얼마다 쿼리와 키 사이의 각도는 같습니다.",
+    turn(query, 107),
+    turn(key, 102),
+    turn(query, 7),
+    turn(key, 2),
+)
+assert abs(here - there) < 1e-3
+
+# %% name="step-distance"
+for position in (7, 6, 5, 4, 3, 2):
+    score = turn(query, 7) @ turn(key, position)
+    alone = query @ turn(key, position - 7)  # the query not turned at all, the key by the distance
+    print(f"key at {position}: score {score:6.2f}; only the key turned, by {position - 7:2}: {alone:6.2f}")
+    assert abs(score - alone) < 1e-4
+
+# %% name="idea-figure"
+it = ids.index(tokenizer.encode(" it")[0])
+vector = llmref.trace(model, ids, positions=torch.zeros(1, len(ids), dtype=torch.long))[
+    "blocks.0.attention.query"
+][0, 0, it]  # at position 0, so not turned
+pairs = torch.stack(vector.chunk(2), dim=-1)  # pair i holds dimensions i and i + 16
+shown, positions = (0, 3, 6), (0, 1, 2, 3)
+cos, sin = rotation(torch.tensor([positions]), head_dim=32)
+for page in figure(
+    "idea",
+    en="Three dials for three pairs of one query. Its hands at positions 0 to 3: pair 0 turns by 57 degrees "
+    "at each position, pair 3 by 10, and pair 6 hardly at all.",
+    ko="쿼리 하나의 쌍 세 개를 나타낸 다이얼 세 개. 위치 0부터 3까지의 바늘입니다. 위치가 하나 늘 때마다 "
+    "쌍 0은 57도, 쌍 3은 10도 돌고, 쌍 6은 거의 돌지 않습니다.",
+    size=(5.6, 2.5),
+    subplots=(1, 3),
+):
+    for axes, pair in zip(page.axes, shown, strict=True):
+        x, y = (pairs[pair] / pairs[pair].norm()).tolist()
+        axes.add_patch(Circle((0, 0), 1, fill=False, edgecolor="#000", linewidth=0.6, alpha=0.4))
+        for position in positions:
+            c, s = cos[0, position, pair].item(), sin[0, position, pair].item()
+            tip = (x * c - y * s, y * c + x * s)
+            axes.plot([0, tip[0]], [0, tip[1]], color=COLORS[position])
+            axes.text(1.2 * tip[0], 1.2 * tip[1], str(position), ha="center", va="center", fontsize=11)
+        axes.set(xlim=(-1.35, 1.35), ylim=(-1.35, 1.35), aspect="equal")
+        axes.set_title(page.text(en=f"pair {pair}", ko=f"쌍 {pair}"))
+        axes.axis("off")
+
+# %% [markdown] lang="ko"
+# ## 거리로만
+# 작은 모델의 쿼리 하나와 키 하나를 모든 위치에 놓아 봅니다.
+# %% [markdown] lang="en"
+# ## By the distance alone
+# One query and one key of the tiny model, put at every position.
+
+# %% name="grid"
+unturned = llmref.trace(model, ids, positions=torch.zeros(1, len(ids), dtype=torch.long))
+it, dog = ids.index(tokenizer.encode(" it")[0]), ids.index(tokenizer.encode(" dog")[0])
+query_it = unturned["blocks.0.attention.query"][0, 0, it]  # at position 0 nothing is turned
+key_dog = unturned["blocks.0.attention.key"][0, 0, dog]
+places = torch.arange(12)[None]
+
+
+def at_every_place(vector):
+    cos, sin = rotation(places, head_dim=32)
+    return rotate(vector.expand(1, 1, 12, 32), cos, sin)[0, 0]
+
+
+added = llmref.positions.sinusoidal(places, 32)[0]
+grids = {
+    "rotated": at_every_place(query_it) @ at_every_place(key_dog).T,  # [m, n]
+    "added": (query_it + added) @ (key_dog + added).T,
+}
+for name, grid in grids.items():
+    diagonals = [grid.diagonal(offset) for offset in range(-11, 12)]
+    within = max((diagonal.max() - diagonal.min()).item() for diagonal in diagonals)
+    lowest, highest = grid.min().item(), grid.max().item()
+    print(f"{name:8} scores {lowest:6.2f} to {highest:5.2f}; at one distance up to {within:.4f} apart")
+    assert (within < 1e-4) == (name == "rotated")
+
+# %% name="grid-figure"
+from figures import figure, heatmap
+
+for page in figure(
+    "grid",
+    en="Two grids of scores, query position down, key position across. Rotated: every diagonal has one "
+    "colour. Added: the colour changes along the diagonals.",
+    ko="점수 격자 두 개. 세로가 쿼리의 위치, 가로가 키의 위치입니다. 회전: 대각선마다 색이 하나입니다. "
+    "더하기: 대각선을 따라 색이 바뀝니다.",
+    size=(5.6, 3.2),
+    subplots=(1, 2),
+):
+    titles = (page.text(en="rotated", ko="회전"), page.text(en="added", ko="더하기"))
+    for axes, title, grid in zip(page.axes, titles, grids.values(), strict=True):
+        heatmap(axes, (grid - grid.min()) / (grid.max() - grid.min()))
+        ticks = [0, 5, 10]
+        axes.set_xticks([tick + 0.5 for tick in ticks], ticks)
+        axes.set_yticks([tick + 0.5 for tick in ticks], ticks)
+        axes.set(aspect="equal", title=title)
+        axes.set_xlabel(page.text(en="key's position n", ko="키의 위치 n"))
+        axes.set_ylabel(page.text(en="query's position m", ko="쿼리의 위치 m"))
+
+# %% name="shift"
+here = torch.arange(len(ids))[None]
+near, far = (llmref.trace(model, ids, positions=here + shift) for shift in (0, 100))
+print("all positions moved by 100. Largest change, in the first block:")
+for name in ("input", "attention.value", "attention.query", "attention.key", "attention.scores", "output"):
+    change = (near[f"blocks.0.{name}"] - far[f"blocks.0.{name}"]).abs().max().item()
+    print(f"  {name:17} {change:8.4f}")
+    assert (change > 0.1) == (name in ("attention.query", "attention.key"))
+change = (near["logits"] - far["logits"]).abs().max().item()
+print(f"  {'logits':17} {change:8.4f}   after all blocks")
+assert change < 0.01
+
+# %% [markdown] lang="ko"
+# ## 한 행에 담은 여러 문서
+# %% [markdown] lang="en"
+# ## Several documents in one row
+
+# %% name="packing"
+from llmref.corpus import World
+from llmref.training import pack
+
+
+class InOrder(llmref.Mask):
+    """Each token looks at itself and at all that stands before it in its row, whatever the positions."""
+
+    def pairs(self, query_positions, key_positions):
+        queries, keys = query_positions.shape[1], key_positions.shape[1]
+        return torch.ones(len(query_positions), queries, keys, dtype=torch.bool).tril(keys - queries)
+
+
+texts = [tokenizer.encode(text) for text in World().documents(48, seed=5)]
+batch = pack(texts, length=256, bos_id=model.config.bos_id, eos_id=model.config.eos_id)
+counted = torch.arange(256).expand(batch.ids.shape).where(batch.positions >= 0, -1)  # never starts again
+losses = {}
+print(f"{len(texts)} documents in {len(batch.ids)} rows; loss in nats per token")
+for masked, mask in (
+    ("documents apart", InOrder() & llmref.documents(batch.documents)),
+    ("no mask", InOrder()),
+):
+    for start, places in (("start again", batch.positions), ("count on", counted)):
+        with torch.no_grad():
+            logits = model(batch.ids, places, mask=mask)
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch.targets.flatten()).item()
+        losses[masked, start] = loss
+        print(f"  {masked:16} positions {start:12} {loss:.4f}")
+assert abs(losses["documents apart", "start again"] - losses["documents apart", "count on"]) < 1e-3
+assert min(losses["no mask", start] for start in ("start again", "count on")) > 0.6
+
+# %% [markdown] lang="ko"
+# ## 훈련한 길이를 넘어서
+# %% [markdown] lang="en"
+# ## Beyond the trained length
+
+# %% name="scalings"
+from llmref import DynamicNtkScaling, LinearScaling, Llama3Scaling, YarnScaling
+
+trained, factor = 150, 8  # hardly a document of the training is longer than 150 tokens
+scalings = {
+    "none": None,
+    "linear": LinearScaling(factor),
+    "dynamic NTK": DynamicNtkScaling(factor, trained),
+    "YaRN": YarnScaling(factor, trained),
+    "Llama 3": Llama3Scaling(factor, trained),
+}
+whole, slowed = torch.tensor(factor * trained), {}
+plain = frequencies(head_dim=32)
+reached = (
+    trained * plain
+)  # the greatest angle that each pair met in training; more than a turn is all of them
+print(f"{'':12} {'fastest pair':>14} {'slowest pair':>14} {'pairs at new angles':>21}")
+for name, scaling in scalings.items():
+    scaled = frequencies(32, scaling=scaling, lengths=whole)
+    slowed[name] = (plain / scaled).tolist()
+    new = ((reached < 2 * math.pi) & (whole * scaled > 1.001 * reached)).sum().item()
+    print(f"{name:12} {slowed[name][0]:12.1f} x {slowed[name][-1]:12.1f} x {new:15} of 16")
+assert slowed["linear"][0] == factor and slowed["YaRN"][0] == slowed["Llama 3"][0] == 1
+
+# %% name="scalings-figure"
+from figures import figure
+
+for page in figure(
+    "scalings",
+    en="How many times slower each of the 16 pairs turns. Linear: all 8 times. YaRN and Llama 3: the fast "
+    "ones not at all, the slow ones 8 times. Dynamic NTK: more and more, up to 57 times.",
+    ko="쌍 16개가 저마다 몇 배 느리게 도는지 나타낸 그림. 선형은 모두 8배입니다. YaRN과 Llama 3은 빠른 쌍은 "
+    "그대로이고 느린 쌍은 8배입니다. 동적 NTK는 점점 커져 57배까지 느려집니다.",
+    size=(5, 3.4),
+):
+    markers = ("", "s", "^", "o", "v")
+    for (name, times), marker in zip(slowed.items(), markers, strict=True):
+        if name != "none":
+            korean = {"linear": "선형", "dynamic NTK": "동적 NTK"}.get(name, name)
+            page.axes.plot(times, marker=marker, markersize=5, label=page.text(en=name, ko=korean))
+    page.axes.set_yscale("log", base=2)
+    page.axes.set_yticks([1, 2, 4, 8, 16, 32, 64], [1, 2, 4, 8, 16, 32, 64])
+    page.axes.set_xlabel(page.text(en="pair, fast to slow", ko="쌍(빠른 것부터)"))
+    page.axes.set_ylabel(page.text(en="times slower", ko="느려진 배수"))
+    page.axes.legend()
+
+
+# %% name="gap"
+def stretched(scaling):
+    """The tiny model with scaled RoPE and room for longer texts; the same weights."""
+    blocks = tuple(
+        replace(block, attention=replace(block.attention, rope=llmref.RopeConfig(scaling=scaling)))
+        for block in model.config.blocks
+    )
+    other = llmref.Transformer(replace(model.config, blocks=blocks, context_length=4096))
+    other.load_state_dict(model.state_dict())
+    return other
+
+
+stories = [story for story in (tokenizer.encode(t) for t in World().documents(60, seed=7)) if len(story) > 80]
+batch = pack(stories[:24], length=150, bos_id=model.config.bos_id, eos_id=model.config.eos_id)
+middle = batch.positions.amax(dim=1, keepdim=True) // 2
+late = batch.positions > middle
+targets = batch.targets.where(late, -100)  # the loss of the second halves
+gaps, curves = (0, 75, 150, 300, 600, 1050), {}
+print("loss of the second half, moved away by so many positions:")
+print(f"{'':12}" + "".join(f"{gap:8}" for gap in gaps))
+for name, scaling in scalings.items():
+    other, curves[name] = stretched(scaling), []
+    for gap in gaps:
+        with torch.no_grad():
+            logits = other(batch.ids, batch.positions + gap * late)
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
+        curves[name].append(loss.item())
+    print(f"{name:12}" + "".join(f"{loss:8.2f}" for loss in curves[name]))
+for name in ("linear", "YaRN", "Llama 3"):
+    assert curves[name][0] > curves["none"][0] + 0.05  # squeezed texts cost a model that never saw any
+assert abs(curves["dynamic NTK"][0] - curves["none"][0]) < 1e-4  # it leaves short texts alone
+
+# %% name="gap-figure"
+from figures import figure
+
+for page in figure(
+    "gap",
+    en="Loss against how far the second half was moved away, one line for each scaling. Without scaling it "
+    "rises slowly. Linear scaling is far worse everywhere. The others lie near the line without scaling.",
+    ko="뒤쪽 절반을 옮긴 거리에 따른 손실. 확장 방법마다 선이 하나입니다. 확장하지 않으면 천천히 오릅니다. "
+    "선형은 어디에서나 훨씬 나쁩니다. 나머지는 확장하지 않은 선 가까이에 있습니다.",
+    size=(5, 3.4),
+):
+    markers = (".", "s", "^", "o", "v")
+    for (name, curve), marker in zip(curves.items(), markers, strict=True):
+        korean = {"none": "없음", "linear": "선형", "dynamic NTK": "동적 NTK"}.get(name, name)
+        page.axes.plot(gaps, curve, marker=marker, markersize=5, label=page.text(en=name, ko=korean))
+    page.axes.set_ylim(0)
+    page.axes.set_xlabel(page.text(en="moved away by (positions)", ko="옮긴 거리(위치 수)"))
+    page.axes.set_ylabel(page.text(en="loss (nats)", ko="손실(nats)"))
+    page.axes.legend(fontsize=11)
+
+# %% [markdown] lang="ko"
+# ## 예상해 보기
+# %% [markdown] lang="en"
+# ## Predict
+
+# %% name="before-after"
+for position in (4, 10):  # three before the query, three after it
+    print(f"query at 7, key at {position:2}: {turn(query, 7) @ turn(key, position):5.2f}")
+assert abs(turn(query, 7) @ turn(key, 4) - turn(query, 7) @ turn(key, 10)) > 0.1
+
+# %% name="wrong-layout"
+blocks = tuple(
+    replace(block, attention=replace(block.attention, rope=llmref.RopeConfig(layout="interleaved")))
+    for block in model.config.blocks
+)
+wrong = llmref.Transformer(replace(model.config, blocks=blocks))
+wrong.load_state_dict(model.state_dict())  # no error: the shapes are the same
+for name, one in (("right layout", model), ("wrong layout", wrong)):
+    with torch.no_grad():
+        logits = one(batch.ids, batch.positions)
+    loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch.targets.flatten())
+    text = llmref.generate(one, tokenizer, "Once upon a time", max_new_tokens=16, temperature=0)
+    print(f"{name}: loss {loss:.2f}. Once upon a time{text}")
