@@ -102,7 +102,11 @@ browser: $(READY)  ## find a Chromium, or install one
 	$(call say,Looking for a browser)
 	@$(PY) tests/browser/find_browser.py
 
-pages: $(READY)  ## test what `make site reader browser` made: links, snippets, every page in a browser
+pdf: site browser  ## the whole chapter as a PDF in each language, linked from its front page
+	$(call say,Printing the chapter)
+	@$(PY) docs/site/pdf.py
+
+pages: $(READY)  ## test what `make pdf reader` made: links, snippets, the PDFs, every page in a browser
 	$(call say,Testing the built site)
 	@$(PY) -m pytest -m built -n $(WORKERS) $(PYTEST)
 
@@ -110,4 +114,4 @@ clean:  ## remove what was made, but for the environment
 	rm -rf $(READER) build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 .PHONY: help serve test env site experiments tiny measure twins bench lint types doctests unit wheel \
-	reader browser pages clean
+	reader browser pdf pages clean

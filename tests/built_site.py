@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gzip
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -32,6 +33,14 @@ def read(name: str) -> str:
     if name == NOT_BUILT:
         raise AssertionError(NOT_BUILT)
     return (SITE / name).read_text(encoding="utf-8")
+
+
+@functools.cache
+def transfer_bytes(file: Path) -> int:
+    """What a server sends for a file: texts compressed by gzip, the others as they are on the disk."""
+    content = file.read_bytes()
+    texts = {".html", ".css", ".js", ".json", ".svg", ".xml", ".txt", ".py"}
+    return len(gzip.compress(content, 6)) if file.suffix in texts else len(content)
 
 
 @dataclass

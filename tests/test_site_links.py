@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from built_site import LANGUAGES, NOT_BUILT, SITE, links_of, page_names
+from built_site import LANGUAGES, NOT_BUILT, SITE, links_of, page_names, transfer_bytes
 
 pytestmark = pytest.mark.built
 
@@ -69,6 +69,13 @@ def test_assets_are_our_own_and_there(page: str, count: Callable[..., None]) -> 
     wrong += [f"{page}:{line}: a formula that KaTeX cannot read" for line in found.tex_errors]
     assert not wrong, "\n".join(wrong)
     count("assets resolved", len(found.assets))
+
+
+@pytest.mark.parametrize("page", page_names())
+def test_the_html_is_small(page: str, count: Callable[..., None]) -> None:
+    size = transfer_bytes(SITE / page)
+    assert size <= 60_000, f"{page} has {size:,} bytes of HTML, compressed; expected 60,000 at most"
+    count("kB of HTML, compressed", round(size / 1000))
 
 
 def stylesheets() -> list[str]:

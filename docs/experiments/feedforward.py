@@ -103,7 +103,7 @@ forms = {
 sizes = []
 for name, config in forms.items():
     layer = FeedForward(config, d_model=128)
-    matrices = [f"{part} {tuple(weight.shape)}" for part, weight in layer.named_parameters()]
+    matrices = [f"{part} {weight.shape[0]}×{weight.shape[1]}" for part, weight in layer.named_parameters()]
     sizes.append(sum(weight.numel() for weight in layer.parameters()))
     print(f"{name}: {sizes[-1]:,} parameters; {', '.join(matrices).replace('.weight', '')}")
 assert sizes[0] == sizes[1]  # three matrices two thirds as wide
@@ -121,7 +121,7 @@ assert sizes[0] == sizes[1]  # three matrices two thirds as wide
 facts = {language: world.fact_probes(language)[::2] for language in languages}
 for language in languages:
     probe = facts[language][0]
-    print(f"{len(facts[language])} questions, such as: {probe.prefix} →{probe.right}")
+    print(f"{len(facts[language])} questions: {probe.prefix} →{probe.right}")
 
 
 def prepare(probe):
@@ -286,19 +286,19 @@ ordered = [(a, b) for a in range(len(ANIMALS)) for b in range(len(ANIMALS)) if a
 print(f"{sum(held_out(a, b) for a, b in ordered)} of {len(ordered)} pairs never met")
 for language in languages:
     probe = next(sentences(language, never_seen=True))
-    print(f"such as: {probe.prefix} →{probe.right}")
+    print(f"{probe.prefix} →{probe.right}")
 
 # %% name="combinations"
 late = [f"blocks.{number}.feedforward" for number in range(1, n_blocks)]
 settings = {"nothing": [], "feedforward 4": late[-1:], "feedforward 1 to 4": late}
 found = {}
-print(f"{'cut':20}{'':9}{'met in training':>18}{'never met':>18}")
+print(f"{'cut':20}{'':4}{'met in training':>18}{'never met':>18}")
 for name, cuts in settings.items():
     for language in languages:
         for kind in kinds:
             found[name, language, kind] = right(pairs[language, kind], cuts)
         columns = "".join(f"{show(found[name, language, kind]):>18}" for kind in kinds)
-        print(f"{name:20}{language:9}{columns}")
+        print(f"{name:20}{language:4}{columns}")
 for language in languages:
     for kind in kinds:
         assert found["nothing", language, kind][1] > 95
@@ -327,8 +327,8 @@ for language in languages:
         for second, one in enumerate(chances):
             if second != first:
                 (apart if held_out(first, second) else together).append(one)
-    print(f"{language}: probability of a second animal that it met with the first", end=" ")
-    print(f"{100 * sum(together) / len(together):.1f}%, never met {100 * sum(apart) / len(apart):.1f}%")
+    print(f"{language}: chance of a partner that it met {100 * sum(together) / len(together):.1f}%", end=", ")
+    print(f"of one that it never met {100 * sum(apart) / len(apart):.1f}%")
     ratio = (sum(apart) / len(apart)) / (sum(together) / len(together))
     assert ratio < {"en": 1, "ko": 0.25}[language]
 
@@ -367,7 +367,7 @@ def recall_without(language, which):
 
 for language in languages:
     in_name, later = (recall_without(language, which) for which in ("name", "later"))
-    print(f"{language}: cut in the name's streams {show(in_name)}, in those after it {show(later)}")
+    print(f"{language}: cut in the name {show(in_name)}, after the name {show(later)}")
     assert later[2] < in_name[1]
 
 # %% name="stranger"

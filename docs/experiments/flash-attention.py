@@ -8,6 +8,7 @@
 # %% name="load"
 import math
 import time
+from itertools import product
 
 import torch
 
@@ -36,12 +37,13 @@ tile, rows = 6, {}
 for language, text in sentences.items():
     ids = [model.config.bos_id, *tokenizer.encode(text)]
     seen = llmref.trace(model, ids)
-    for block, head in ((block, head) for block in range(5) for head in range(4)):
+    for block, head in product(range(len(model.blocks)), range(4)):
         name = f"blocks.{block}.attention"
         scores = seen[f"{name}.scores"][0, head, -1]
         peaks = [part.max().item() for part in scores.split(tile)]
-        if peaks == sorted(set(peaks)):
+        if peaks == sorted(peaks):
             break
+    assert peaks == sorted(peaks)
     value = seen[f"{name}.value"][0, head // 2]  # two query heads share a key/value head
     rows[language] = (scores, value, seen[f"{name}.head_outputs"][0, head, -1])
     print(f"{language}: block {block}, head {head}, {len(ids)} keys; highest scores of the tiles:")
@@ -157,7 +159,7 @@ for page in figure(
     draw(page, 2)
 
 # %% name="idea-figure"
-from figures import COLORS, figure, heatmap
+from figures import COLORS, HEAT, figure, heatmap
 from matplotlib.patches import Rectangle
 
 for page in figure(
@@ -175,12 +177,8 @@ for page in figure(
     heatmap(whole, weights.sqrt(), maximum=1)
     whole.add_patch(Rectangle((0, 0), 16, 16, fill=False, edgecolor=COLORS[1]))
     whole.set_title(page.text(en="the whole matrix", ko="행렬 전체"))
-    heatmap(tiled, weights[8:12, 4:8].sqrt(), maximum=1)
-    tiled.collections[0].remove()
-    x, y = torch.meshgrid(torch.arange(4.0, 9.0), torch.arange(8.0, 13.0), indexing="xy")
-    from figures import HEAT
-
-    tiled.pcolormesh(x.numpy(), y.numpy(), weights[8:12, 4:8].sqrt().numpy(), cmap=HEAT, vmin=0, vmax=1)
+    x, y = (torch.linspace(start + 0.2, start + 3.8, 5).numpy() for start in (4, 8))
+    tiled.pcolormesh(x, y, weights[8:12, 4:8].sqrt().numpy(), cmap=HEAT, vmin=0, vmax=1)
     for row in range(4):
         for column in range(row + 1):
             now = (row, column) == (2, 1)
@@ -196,6 +194,7 @@ for page in figure(
         axes.set_aspect("equal")
         axes.set_xticks([])
         axes.set_yticks([])
+        axes.spines[:].set_visible(False)
         axes.set_xlabel(page.text(en="keys", ko="키"))
     whole.set_ylabel(page.text(en="queries", ko="쿼리"))
 

@@ -134,7 +134,7 @@ for n_heads in (1, 2, 4, 8):
 
 # %% [markdown] lang="ko"
 # ## 두 곳을 한꺼번에
-# 토큰마다 한 칸 앞과 세 칸 앞의 토큰을 차례대로 맞힙니다.
+# 토큰마다 1칸 앞과 3칸 앞의 토큰을 차례대로 맞힙니다.
 # %% [markdown] lang="en"
 # ## Two places at once
 # At each token, name the token 1 back and the token 3 back, in this order.

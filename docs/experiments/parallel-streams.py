@@ -60,9 +60,11 @@ def count(change, place):
 for language, pair in pairs.items():
     change, place = changes(*pair)
     before, own, after = count(change, place)
-    print(f"{language}: token {place} of 0 to {change.shape[1] - 1} changed")
-    print(f"  streams before it that changed, stage by stage: {before.tolist()}")
-    print(f"  streams after it that changed, stage by stage:  {after.tolist()}")
+    print(
+        f"{language}: token {place} of 0 to {change.shape[1] - 1} is another; streams that changed, by stage:"
+    )
+    print(f"  before it {before.tolist()}")
+    print(f"  after it  {after.tolist()}")
     assert before.sum() == 0  # exactly zero, at every stage
     assert own.all() and after[0] == 0  # the embedding: one stream only
     assert (after[1:] == change.shape[1] - place - 1).all()  # the first attention reaches all that follow
@@ -71,8 +73,7 @@ for language, pair in pairs.items():
 for language, pair in pairs.items():
     change, place = changes(*pair, cuts=attention)
     before, own, after = count(change, place)
-    print(f"{language}: with all attention cut, streams that changed:", end=" ")
-    print((before + own + after).tolist())
+    print(f"{language}: streams that changed, by stage: {(before + own + after).tolist()}")
     assert own.all() and (before + after).sum() == 0  # exactly zero everywhere else
 
 # %% name="changes-figure"
@@ -104,7 +105,7 @@ for page in figure(
     titles = (page.text(en="as it is", ko="그대로"), page.text(en="all attention cut", ko="어텐션을 모두 끔"))
     for axes, title, cuts in zip(page.axes, titles, ((), attention), strict=True):
         change, place = changes(text, old, new, cuts)
-        shade = torch.where(change > 0, 0.25 + 0.75 * change.clamp(max=1), change)  # zero alone is empty
+        shade = torch.where(change > 0, 0.35 + 0.65 * change.clamp(max=1), change)  # zero alone is empty
         heatmap(axes, shade, rows=rows, columns=names, maximum=1)
         axes.set_xticks([i + 0.5 for i in range(len(names))], names, rotation=60, ha="right")
         axes.get_xticklabels()[place].set_color(COLORS[1])
@@ -142,8 +143,7 @@ for text, _, _ in pairs.values():
     with torch.no_grad():
         at_once = model(ids, llmref.sequential_positions(ids))
         difference = (at_once - one_by_one(model, ids)).abs().max().item()
-    print(f"{ids.shape[1]} tokens: 1 pass gives logits of shape {tuple(at_once.shape)};", end=" ")
-    print(f"{ids.shape[1]} passes give the same: {difference < 1e-3}")
+    print(f"1 pass: logits {tuple(at_once.shape)}; {ids.shape[1]} passes: the same {difference < 1e-3}")
     assert difference < 1e-3
 
 # %% name="time"
@@ -289,11 +289,11 @@ masks = {
     "sees its own document": llmref.causal() & llmref.documents(owners),
 }
 step, curves = 128, {}
-print(f"{'loss by position':27}" + "".join(f"{start:>8}" for start in range(0, length, step)) + "  …")
+print(f"{'loss from position':27}" + "".join(f"{start:>7}" for start in range(0, length, step)))
 for name, mask in masks.items():
     each = losses(tall, long_ids[:, :-1], long_ids[:, 1:], positions, mask)
     curves[name] = each.unflatten(1, (-1, step)).mean(dim=-1)  # [rows, stretches of 128 positions]
-    print(f"{name:27}" + "".join(f"{loss:8.2f}" for loss in curves[name].mean(dim=0)))
+    print(f"{name:27}" + "".join(f"{loss:7.2f}" for loss in curves[name].mean(dim=0)))
 
 
 def interval(differences):
@@ -306,9 +306,9 @@ def interval(differences):
 everything, near, own = curves.values()
 rise = interval(everything[:, -2:].mean(dim=1) - near[:, -2:].mean(dim=1))
 drift = interval(own[:, -2:].mean(dim=1) - own[:, :2].mean(dim=1))
-print("the last 256 positions, more loss with everything in sight than with 128 tokens:")
-print(f"  {rise[0]:.2f}, 95% interval {rise[1]:.2f} to {rise[2]:.2f}")
-print("its own document only, the last 256 positions against the first 256:")
+print("the last 256 positions: everything in sight against 128 tokens in sight")
+print(f"  {rise[0]:+.2f}, 95% interval {rise[1]:+.2f} to {rise[2]:+.2f}")
+print("its own document in sight: the last 256 positions against the first 256")
 print("  {:+.2f}, 95% interval {:+.2f} to {:+.2f}".format(*(round(x, 2) + 0.0 for x in drift)))
 assert rise[1] > 0.5  # too much in sight makes it worse,
 assert drift[2] < 0.2  # a high position alone does not
@@ -351,11 +351,11 @@ for language, pair in pairs.items():
     change, place = changes(*pair, cuts=[cut for cut in attention if cut.layer != "blocks.2.attention"])
     after = count(change, place)[2].tolist()
     first = stages[next(number for number, streams in enumerate(after) if streams)]
-    print(f"{language}: streams after it that changed: {after}, first at {first}")
+    print(f"{language}: after it {after}, first at {first}")
     assert first == "blocks.2.middle"
 
 # %% name="full"
 long_prompt = long_ids[0, : limit - 6].tolist()
 new_ids = list(llmref.generate_ids(model, long_prompt, llmref.strategy(temperature=0), 50))
-print(f"prompt of {len(long_prompt)} tokens, 50 asked for: {len(new_ids)} came")
+print(f"prompt of {len(long_prompt)} tokens, 50 more asked for: {len(new_ids)} came")
 assert len(new_ids) <= 6

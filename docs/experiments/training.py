@@ -179,6 +179,7 @@ middle = sum(percent) / len(percent)
 deviation = math.sqrt(sum((one - middle) ** 2 for one in percent) / (len(percent) - 1))
 half = 1.96 * deviation / math.sqrt(len(percent))
 print(f"the tiny model, {tiny.n_parameters:,} parameters: {shipped:.4f} on the same documents")
+print(f"perplexity, e to the loss: {math.exp(shipped):.2f}; the world's own {math.exp(exact):.2f}")
 print(f"above the world's own: {middle:.1f}%, 95% interval {middle - half:.1f}% to {middle + half:.1f}%")
 assert middle - half > 0 and middle + half < 4
 

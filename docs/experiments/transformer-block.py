@@ -111,7 +111,8 @@ for page in figure(
 
 # %% [markdown] lang="ko"
 # ## 한 부분을 빼면
-# 사실 문제와 지시 문제를 두 언어로 냅니다. 어휘사전 전체에서 가장 그럴듯한 토큰이 정답이어야 맞은 것입니다.
+# 사실 문제와 "그것"이 가리키는 대상을 묻는 문제를 두 언어로 냅니다.
+# 어휘사전 전체에서 가장 그럴듯한 토큰이 정답이어야 맞은 것입니다.
 # %% [markdown] lang="en"
 # ## Take a part out
 # Questions about facts and about references, in both languages.
@@ -124,7 +125,8 @@ references = [
 ]
 for name, probes in (("facts", facts), ("references", references)):
     shortest = min(probes, key=lambda probe: len(probe.prefix))
-    print(f"{len(probes)} questions about {name}, such as: {shortest.prefix} →{shortest.right}")
+    print(f"{len(probes)} questions about {name}, such as:")
+    print(f"  {shortest.prefix} →{shortest.right}")
 
 
 def prepare(probe):
@@ -196,25 +198,26 @@ with torch.inference_mode():
     whole = document_losses(model)
 settings = {"nothing": []} | {part: [part] for part in parts}
 for kind in ("attention", "feedforward"):
-    settings[f"{kind} of blocks 1 to 4"] = [f"blocks.{number}.{kind}" for number in range(1, n_blocks)]
+    settings[f"{kind} 1 to 4"] = [f"blocks.{number}.{kind}" for number in range(1, n_blocks)]
     settings[f"all {kind}"] = [f"blocks.{number}.{kind}" for number in range(n_blocks)]
 
 found = {}
-print(f"{'cut':28}{'loss':>5} {'more, 95% interval':>20}{'facts':>16}{'references':>17}")
+print(f"{'cut':20}{'loss':>5}{'95% interval of':>17}{'facts':>11}{'references':>17}")
+print(f"{'':25}{'what it rises by':>17}")
 for name, names in settings.items():
     one = found[name] = measure(names)
     rise = f"{one['low']:.2f} to {one['high']:.2f}" if names else ""
     columns = (
-        f"{p:6.0f}% {f'({low:.0f}–{high:.0f})':8}" for p, low, high in (one["facts"], one["references"])
+        f"{p:5.0f}% {f'({low:.0f}–{high:.0f})':8}" for p, low, high in (one["facts"], one["references"])
     )
-    print(f"{name:28}{one['loss']:5.2f} {rise:>20}  " + " ".join(columns).rstrip())
+    print(f"{name:20}{one['loss']:5.2f}{rise:>17}  {' '.join(columns).rstrip()}")
 
 assert all(found[part]["low"] > 0 for part in parts)  # every part lowers the loss
 assert found["nothing"]["facts"][1] > 95 and found["nothing"]["references"][1] > 95
 for kind in ("attention", "feedforward"):  # of either kind there is a part that is needed for both
     for name in asked:
         assert min(found[f"blocks.{number}.{kind}"][name][2] for number in range(n_blocks)) < 80
-late = {kind: found[f"{kind} of blocks 1 to 4"] for kind in ("attention", "feedforward")}
+late = {kind: found[f"{kind} 1 to 4"] for kind in ("attention", "feedforward")}
 assert late["attention"]["references"][2] < late["feedforward"]["references"][1]
 assert late["feedforward"]["low"] > late["attention"]["high"]
 
@@ -227,8 +230,8 @@ for page in figure(
     "how much the loss rises, facts right, references right. Cutting the first feedforward breaks "
     "everything. Among the others, facts suffer little, and references suffer most where attention is cut.",
     ko="0번부터 4번 블록까지 막대그래프 세 개. 블록마다 어텐션을 끌 때와 피드포워드를 끌 때의 막대가 있고, "
-    "차례로 손실이 느는 양, 사실 정답률, 지시 정답률입니다. 첫 피드포워드를 끄면 모두 무너집니다. "
-    "나머지에서는 사실은 조금만 나빠지고, 지시는 어텐션을 끌 때 가장 많이 나빠집니다.",
+    "차례로 손실이 느는 양, 사실 정답률, '그것' 정답률입니다. 첫 피드포워드를 끄면 모두 무너집니다. "
+    "나머지에서는 사실은 조금만 나빠지고, '그것'이 가리키는 대상은 어텐션을 끌 때 가장 많이 틀립니다.",
     size=(5, 7),
     subplots=(3, 1),
 ):
@@ -237,7 +240,7 @@ for page in figure(
     charts = (
         ("rise", page.text(en="rise of the loss (nats, log)", ko="손실이 느는 양(나트, 로그 눈금)")),
         ("facts", page.text(en="facts right (%)", ko="사실 정답률(%)")),
-        ("references", page.text(en="references right (%)", ko="지시 정답률(%)")),
+        ("references", page.text(en="references right (%)", ko="'그것' 정답률(%)")),
     )
     for axes, (what, title) in zip(page.axes, charts, strict=True):
         for half, (kind, label) in enumerate(kinds):

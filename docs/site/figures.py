@@ -17,6 +17,8 @@ from IPython.display import display
 from matplotlib import font_manager, rc_context
 from matplotlib.colors import LinearSegmentedColormap, to_rgba
 from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path as Outline
 
 COLORS = ("#4879d6", "#c8582e", "#2b8f71", "#a560b8", "#94802a", "#c24d78")
 """Six colours with at least 3:1 contrast on the white and on the dark page."""
@@ -155,6 +157,46 @@ def heatmap(
                     va="center",
                     fontsize=11,
                 )
+
+
+def draw_mask(axes: Any, mask: Any, length: int, *, faint: Any = None, labels: Sequence[str] = ()) -> None:
+    """A mask as squares, the first query on top, the first key on the left: filled where the query may look.
+
+    Args:
+        axes: Where to draw.
+        mask: Any mask of `llmref.attention.masks`, or an expression of them.
+        length: How many tokens.
+        faint: A mask whose other pairs are drawn faintly: what `mask` leaves out of it.
+        labels: The tokens, at both axes.
+    """
+    import torch
+
+    positions = torch.arange(length)[None]
+    allowed = mask.dense(positions, positions)[0]
+    _squares(axes, allowed, alpha=1.0)
+    if faint is not None:
+        _squares(axes, faint.dense(positions, positions)[0] & ~allowed, alpha=0.22)
+    axes.set_aspect("equal")
+    axes.set_xlim(0, length)
+    axes.set_ylim(length, 0)
+    axes.set_xticks([i + 0.5 for i in range(len(labels))], labels, rotation=90)
+    axes.set_yticks([i + 0.5 for i in range(len(labels))], labels)
+    axes.tick_params(length=0)
+    for side in axes.spines.values():
+        side.set_visible(False)
+
+
+def _squares(axes: Any, where: Any, alpha: float) -> None:
+    """One path for all cells that are true, so that the figure stays small."""
+    gap = 0.08 if len(where) <= 32 else 0.0
+    corners = [(gap, gap), (1 - gap, gap), (1 - gap, 1 - gap), (gap, 1 - gap), (gap, gap)]
+    cells = where.nonzero().tolist()
+    if cells:
+        path = Outline(
+            [(column + x, row + y) for row, column in cells for x, y in corners],
+            [Outline.MOVETO, *[Outline.LINETO] * 3, Outline.CLOSEPOLY] * len(cells),
+        )
+        axes.add_patch(PathPatch(path, facecolor=COLORS[0], edgecolor="none", alpha=alpha))
 
 
 def _svg(drawing: Figure, name: str) -> str:

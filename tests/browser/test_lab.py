@@ -112,11 +112,11 @@ def close(found: list[Any], expected: torch.Tensor, atol: float) -> None:
 
 
 def open_lab(page: Page, address: str) -> Locator:
-    """The live lab of a page, loaded and at rest."""
+    """The live lab of a page, asked for, loaded and at rest."""
     page.emulate_media(reduced_motion="reduce")  # so that the front page's lab does not begin by itself
     page.goto(address)
     lab = page.locator(".llmref-lab").first
-    lab.scroll_into_view_if_needed()
+    lab.locator(".lab-load").click()
     expect(lab).to_have_class(re.compile("lab-ready"))
     return lab
 
@@ -397,7 +397,7 @@ def test_a_model_that_cannot_be_fetched_is_said_so_and_tried_again(page: Page, s
     page.route("**/model.safetensors", lambda route: route.fulfill(status=503, body=""))
     page.goto(f"{site_url}/en/generation.html")
     lab = page.locator(".llmref-lab")
-    lab.scroll_into_view_if_needed()
+    lab.locator(".lab-load").click()
     expect(lab.locator(".lab-note")).to_contain_text("503")
     expect(lab.locator(".lab-story")).to_be_visible()
     page.unroute("**/model.safetensors")

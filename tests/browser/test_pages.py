@@ -10,14 +10,18 @@ from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from built_site import LANGUAGES, NOT_BUILT, page_names
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response
+from built_site import LANGUAGES, NOT_BUILT, SITE, page_names, read, transfer_bytes
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, Response, expect
+from test_house import concepts
 
 # The front door sends its reader on at once, and has tests of its own; a server shows 404.html at any path.
 PAGES = [name for name in page_names() if name.split("/")[-1] != "404.html" and name != "index.html"]
 SCHEMES = {"light": "default", "dark": "slate"}
 PATIENCE = 180_000  # milliseconds; a busy machine is no failure
 NARROW = {"width": 390, "height": 844}
+HEAVIEST = 600_000  # bytes that a page may ask for before its reader asks for the search or for a lab
+WHOLE = {f"{language}/{slug}.html" for language in LANGUAGES for slug in [*concepts(), "index", "glossary"]}
+COLOURS = ["color-contrast", "link-in-text-block"]
 
 SCROLL = """async () => {
     for (let y = 0; y < document.documentElement.scrollHeight; y += innerHeight) {
@@ -61,6 +65,15 @@ def open_page(browser: Browser, site_url: str) -> Iterator[Callable[..., Page]]:
         context.close()
 
 
+@pytest.fixture(scope="module")
+def shared_context(browser: Browser) -> Iterator[BrowserContext]:
+    """One context for the pages that are only looked at: what they share is fetched once."""
+    context = browser.new_context()
+    context.set_default_timeout(PATIENCE)
+    yield context
+    context.close()
+
+
 class Watch:
     """What a page asks for and complains about, from before it is opened."""
 
@@ -101,19 +114,36 @@ def unread_formulas(page: Page) -> list[str]:
     return [f"has a formula that KaTeX cannot read: {each.get_attribute('title')}" for each in broken]
 
 
-def axe(page: Page, scheme: Literal["light", "dark"]) -> list[str]:
-    """What axe finds in the page, as shown to a reader who prefers this scheme."""
-    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-    page.reload(wait_until="load")
-    page.evaluate(SCROLL)
-    shown = page.evaluate("document.body.dataset.mdColorScheme")
-    if shown not in (SCHEMES[scheme], None):
-        return [f"is shown in {shown!r} to who prefers {scheme}"]
+def axe(page: Page, scheme: Literal["light", "dark"], whole: bool) -> list[str]:
+    """What axe finds in the page, as shown to a reader who prefers this scheme.
+
+    By all of its rules; where not `whole`, in the dark by those about colours alone: no other sees a scheme.
+    """
+    options: dict[str, object] = {"resultTypes": ["violations"]}
+    if whole or scheme == "light":
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        page.reload(wait_until="load")
+        page.evaluate(SCROLL)
+        shown = page.evaluate("document.body.dataset.mdColorScheme")
+        if shown not in (SCHEMES[scheme], None):
+            return [f"is shown in {shown!r} to who prefers {scheme}"]
+    else:
+        page.evaluate("(name) => { document.body.dataset.mdColorScheme = name; }", SCHEMES[scheme])
+        options["runOnly"] = COLOURS
     return [
         f"axe, {scheme}: {violation['id']}: {violation['help']}: "
         + ", ".join(" ".join(map(str, node["target"])) for node in violation["nodes"][:5])
-        for violation in Axe().run(page).response["violations"]
+        for violation in Axe().run(page, options=options).response["violations"]
     ]
+
+
+def too_heavy(page: Page, asked: list[str], site_url: str) -> list[str]:
+    """What weighs most, if all that the page asks for is too much, as a server sends it, each file once."""
+    asked += page.evaluate("performance.getEntriesByType('resource').map((entry) => entry.name)")
+    paths = {urlsplit(each).path.lstrip("/") for each in asked if each.startswith(site_url)}
+    sizes = sorted(((transfer_bytes(SITE / path), path) for path in paths), reverse=True)
+    total = sum(size for size, _ in sizes)
+    return [f"asks for {total:,} bytes, {HEAVIEST:,} at most: {sizes[:6]}"] if total > HEAVIEST else []
 
 
 def sideways(page: Page) -> list[str]:
@@ -142,28 +172,138 @@ def strayed(page: Page, name: str, site_url: str) -> list[str]:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_holds(
-    name: str, open_page: Callable[..., Page], site_url: str, count: Callable[..., None]
+    name: str, shared_context: BrowserContext, site_url: str, count: Callable[..., None]
 ) -> None:
-    """One page, opened once: quiet, its formulas set, its switch right, axe content, and narrow enough."""
-    watches: list[Watch] = []
-    page = open_page(name, watch=lambda page: watches.append(Watch(page)))
+    """One page: quiet, light, its formulas set, its switch right, axe content, and narrow enough."""
+    assert name != NOT_BUILT, NOT_BUILT
+    page = shared_context.new_page()
+    watch = Watch(page)
+    response = page.goto(f"{site_url}/{name}", wait_until="load")
+    assert response and response.ok, name
     page.evaluate(SCROLL)
     page.wait_for_load_state("networkidle")
+    asked = list(watch.asked)
     wrong = [
+        *too_heavy(page, asked, site_url),
         *unread_formulas(page),
         *strayed(page, name, site_url),
-        *axe(page, "light"),
-        *axe(page, "dark"),
+        *axe(page, "light", name in WHOLE),
+        *axe(page, "dark", name in WHOLE),
         *sideways(page),
-        *dict.fromkeys(watches[0].wrong),
+        *dict.fromkeys(watch.wrong),
     ]
+    formulas = page.locator(".arithmatex").count()
+    page.close()
     assert not wrong, f"{name}:\n" + "\n".join(wrong)
     count("pages opened in Chromium: no console error, and no request to another host")
-    count("requests of these pages, all to the site itself", len(watches[0].asked))
+    count("requests of these pages, all to the site itself", len(watch.asked))
     count("axe runs that find nothing, light and dark", 2)
     count("pages that do not scroll sideways at 390 px")
     count("pages whose language switch stays on the page", int(name.split("/")[0] in LANGUAGES))
-    count("formulas set", page.locator(".arithmatex").count())
+    count("formulas set", formulas)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_search_and_the_model_are_fetched_when_they_are_asked_for(
+    language: str, open_page: Callable[..., Page], count: Callable[..., None]
+) -> None:
+    watches: list[Watch] = []
+    page = open_page(f"{language}/index.html", watch=lambda page: watches.append(Watch(page)))
+    page.evaluate(SCROLL)
+    page.wait_for_load_state("networkidle")
+
+    def fetched(part: str) -> bool:
+        return any(part in address for address in watches[0].asked)
+
+    assert not fetched("search_index") and not fetched("/assets/tiny/")
+    with page.expect_response("**/search_index.json") as answered:
+        page.locator("input.md-search__input").focus()
+    index = transfer_bytes(SITE / urlsplit(answered.value.url).path.lstrip("/"))
+    assert index < 150_000, f"the search index has {index:,} bytes"
+    page.keyboard.press("Escape")
+    assert not fetched("/assets/tiny/")
+    with page.expect_response("**/assets/tiny/model.safetensors"):
+        page.locator(".lab-load").first.click()
+    count("bytes of the search indexes, compressed", index)
+
+
+# The steps of the hard pages
+
+STEPS = [
+    name for name in sorted(WHOLE) if (SITE / name).exists() and 'class="admonition steps"' in read(name)
+]
+
+
+@pytest.mark.parametrize("name", STEPS or [NOT_BUILT])
+def test_steps_are_played_by_the_keyboard(
+    name: str, open_page: Callable[..., Page], count: Callable[..., None]
+) -> None:
+    page = open_page(name, reduced_motion="reduce")
+    box = page.locator(".steps").first
+    stills = box.locator(":scope > ol > li")
+    total = stills.count()
+    forward, back = box.locator(".steps__next"), box.locator(".steps__previous")
+    seen = box.locator(".steps__place [aria-hidden]")
+
+    def at(number: int) -> None:
+        expect(seen).to_have_text(f"{number} / {total}")
+        shown = [still.is_visible() for still in stills.all()]
+        assert shown == [index == number - 1 for index in range(total)], (number, shown)
+
+    at(1)
+    expect(back).to_have_attribute("aria-disabled", "true")
+    forward.focus()
+    for number in range(2, total + 1):
+        page.keyboard.press("ArrowRight" if number % 2 else "Enter")
+        at(number)
+        expect(forward).to_be_focused()
+    page.keyboard.press("Enter")  # at the end it stays, and keeps the focus
+    at(total)
+    expect(forward).to_be_focused()
+    page.keyboard.press("Home")
+    at(1)
+    page.keyboard.press("End")
+    at(total)
+    page.keyboard.press("ArrowLeft")
+    at(total - 1)
+    page.emulate_media(media="print")
+    assert all(still.is_visible() for still in stills.all())
+    assert not forward.is_visible()
+    count("steps played by the keyboard, and all shown in print", total)
+
+
+@pytest.mark.parametrize("name", STEPS or [NOT_BUILT])
+def test_axe_finds_nothing_in_any_still(name: str, open_page: Callable[..., Page]) -> None:
+    page = open_page(name, reduced_motion="reduce", viewport=NARROW)
+    for box in page.locator(".steps").all():
+        for _ in range(box.locator(":scope > ol > li").count()):
+            found = Axe().run(page, context=".steps", options={"resultTypes": ["violations"]})
+            assert found.response["violations"] == []
+            assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
+            box.locator(".steps__next").click()
+
+
+@pytest.mark.parametrize("name", STEPS or [NOT_BUILT])
+def test_steps_are_a_list_without_scripts(name: str, open_page: Callable[..., Page]) -> None:
+    page = open_page(name, java_script_enabled=False)
+    stills = page.locator(".steps > ol > li")
+    assert stills.count() > 1
+    assert all(still.is_visible() for still in stills.all())
+    assert page.locator(".steps__bar").count() == 0
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_paper_shows_the_article_alone_and_all_of_it(language: str, open_page: Callable[..., Page]) -> None:
+    page = open_page(f"{language}/generation.html", java_script_enabled=False, color_scheme="dark")
+    page.emulate_media(media="print")
+    for hidden in (".md-header", ".md-sidebar", ".md-footer", ".llmref-lab", ".cell-link", ".headerlink"):
+        assert not any(each.is_visible() for each in page.locator(hidden).all()), hidden
+    assert all(each.is_visible() for each in page.locator("details > :not(summary)").all())
+    assert page.locator("article figure svg").first.is_visible()
+    style = "(name) => getComputedStyle(document.querySelector(name))"
+    ink = page.evaluate(f"({style})('article p').color")
+    paper = page.evaluate(f"({style})('body').backgroundColor")
+    assert (ink, paper) == ("rgb(34, 39, 43)", "rgb(255, 255, 255)")
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

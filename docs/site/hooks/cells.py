@@ -15,6 +15,7 @@ from mkdocs.structure.pages import Page
 from nbformat import NotebookNode
 
 FIGURE = re.compile(r'<figure data-figure="(?P<cell>[^"]+):(?P<output>\d+)"></figure>')
+WRAPPED = re.compile(r'<p>(<figure data-figure="[^"]+"></figure>|<p class="cell-link">.*?</p>)</p>')
 TERMINAL_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -24,6 +25,11 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return replace_directives(markdown, "cell", lambda directive: block(directive, page, language))
     except SiteError as error:
         raise SiteError(f"{page.file.src_path}, {error}") from error
+
+
+def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Takes out the paragraph that Markdown puts around these in a list or an admonition."""
+    return WRAPPED.sub(r"\1", content)
 
 
 def on_page_context(

@@ -86,6 +86,16 @@ def texts() -> dict[str, Any]:
     return json.loads((LABS / "text.json").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
 
 
+def megabytes() -> str:
+    """What the lab's model weighs, as its button says.
+
+    >>> 1 < float(megabytes()) < 4
+    True
+    """
+    folder, patterns = ASSETS["assets/tiny"]
+    return f"{sum((folder / name).stat().st_size for name in patterns) / 1e6:.1f}"
+
+
 @cache
 def record(prompt: str) -> dict[str, Any]:
     """The recorded run of a prompt, made anew only when the package or the model changed."""
@@ -109,7 +119,8 @@ def fallback(run: dict[str, Any], words: dict[str, Any]) -> str:
     """The recorded run as a reader sees it without scripts: the text, the first distribution, every step."""
     return f"""<div class="lab-record">
 <p class="lab-small lab-note" role="status">{words["recordNote"]}</p>
-<button type="button" class="lab-primary lab-load" hidden>{words["load"]}</button>
+<p class="lab-small lab-ask" hidden>{words["askNote"]}</p>
+<button type="button" class="lab-primary lab-load" hidden>{words["load"].format(size=megabytes())}</button>
 <div class="lab-columns">
 <div class="lab-writing">
 <p class="lab-label">{words["recordText"]}</p>

@@ -25,7 +25,7 @@ WORDS = {
         "rope_base": "RoPE base",
         "rope_scaling": "RoPE scaling",
         "norm": "norm",
-        "norm_position": "where the norm stands",
+        "norm_position": "place of the norm",
         "feedforward": "feedforward",
         "d_ff": "d_ff",
         "activation": "activation",
@@ -42,9 +42,9 @@ WORDS = {
         "part": "RoPE, {share} of each head",
         "some": "RoPE, none in every {every}th layer",
         "qk": "{norm}, queries and keys too",
-        "pre": "before each part",
-        "sandwich": "before and after each part",
-        "output": "after each part",
+        "pre": "before",
+        "sandwich": "before and after",
+        "output": "after",
         "parallel": "{place}, parallel",
         "plain": "plain",
         "gated": "gated",
@@ -67,7 +67,7 @@ WORDS = {
         "rope_base": "RoPE 밑",
         "rope_scaling": "RoPE 스케일링",
         "norm": "정규화",
-        "norm_position": "정규화하는 곳",
+        "norm_position": "정규화 자리",
         "feedforward": "피드포워드",
         "d_ff": "d_ff",
         "activation": "활성화 함수",
@@ -84,9 +84,9 @@ WORDS = {
         "part": "RoPE, 각 헤드의 {share}",
         "some": "RoPE, {every}층마다 한 층은 없음",
         "qk": "{norm}, 쿼리와 키에도",
-        "pre": "각 부분 앞",
-        "sandwich": "각 부분 앞뒤",
-        "output": "각 부분 뒤",
+        "pre": "앞",
+        "sandwich": "앞뒤",
+        "output": "뒤",
         "parallel": "{place}, 병렬",
         "plain": "기본형",
         "gated": "게이트형",
@@ -99,19 +99,8 @@ WORDS = {
 }
 NONE = "–"
 """Stands for what a model has not got."""
-NUMBERS = {
-    "layers",
-    "d_model",
-    "heads",
-    "kv_heads",
-    "head_dim",
-    "window",
-    "rope_base",
-    "d_ff",
-    "context",
-    "vocab",
-}
-NUMBERS |= {"cache_bytes", "parameters"}
+IN_WORDS = {"positions", "rope_scaling", "norm", "norm_position", "feedforward", "activation", "tied"}
+"""The columns that stand to the left; those of numbers stand to the right."""
 ACTIVATIONS = {"silu": "SiLU", "gelu": "GELU", "relu": "ReLU"}
 SCALINGS = {"llama3": "Llama 3", "yarn": "YaRN", "linear": "linear", "dynamic": "dynamic NTK"}
 
@@ -136,7 +125,7 @@ def table(directive: Directive, language: str) -> str:
     shown = chosen(directive.options.get("only"))
     rows = [
         f"| {words['model']} | " + " | ".join(words[name] for name in columns) + " |",
-        "|---|" + "|".join("---:" if name in NUMBERS else "---" for name in columns) + "|",
+        "|---|" + "|".join("---" if name in IN_WORDS else "---:" for name in columns) + "|",
     ]
     for model in shown:
         cells = [cell(name, COLUMNS[name](model, words)) for name in columns]
@@ -145,7 +134,9 @@ def table(directive: Directive, language: str) -> str:
     caption = words["caption"].format(date=newest.strftime(words["date"]))
     if "cache_bytes" in columns:
         caption += words["cache caption"]
-    return "\n".join([*rows, "", f"<small>{caption}</small>"])
+    return "\n".join(
+        ['<div class="models" markdown>', "", *rows, "", f"<small>{caption}</small>", "", "</div>"]
+    )
 
 
 def chosen(only: str | None) -> list[RealModel]:

@@ -1,4 +1,4 @@
-"""Keeps the search light: an index of what readers look for, which a page fetches when its search box is used."""
+"""Keeps the search light: an index of what readers look for, fetched when the search box is first used."""
 
 import json
 import re
@@ -13,7 +13,7 @@ FIRST = re.compile(r"<p>(.*?)</p>", re.DOTALL)
 TAG = re.compile(r"<[^>]+>")
 SPACE = re.compile(r"\s+")
 AT_ONCE = re.compile(r'\$\(location\.protocol!=="file:"\),(?=\w+\("search"\)\))')
-"""In the theme's script: with a server the index is fetched as a page opens, from a folder on the first search."""
+"""In the theme's script: from a server the index comes as a page opens, from a folder on the first search."""
 
 
 @event_priority(-50)  # after the search plugin has written the index, before the offline plugin copies it
@@ -23,7 +23,7 @@ def on_post_build(config: MkDocsConfig) -> None:
     if index.exists():
         index.write_text(smaller(index.read_text(encoding="utf-8")), encoding="utf-8")
         for script in (site / "assets" / "javascripts").glob("bundle.*.js"):
-            script.write_text(on_demand(script.read_text(encoding="utf-8")), encoding="utf-8")
+            script.write_text(asks_later(script.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def smaller(text: str) -> str:
@@ -38,7 +38,7 @@ def smaller(text: str) -> str:
     return json.dumps(found, ensure_ascii=False, separators=(",", ":"))
 
 
-def on_demand(script: str) -> str:
+def asks_later(script: str) -> str:
     """The theme's script, so that it always waits for the first search.
 
     Raises:

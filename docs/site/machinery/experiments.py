@@ -12,6 +12,7 @@ import os
 import platform
 import re
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -28,6 +29,8 @@ from machinery import DOCS, EXPERIMENTS, FIGURE_TYPE, LANGUAGES, PACKAGE, ROOT, 
 
 CELL_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 LONGEST_CELL_SECONDS = 1800
+AT_ONCE = 2
+"""How many experiments run side by side, each on one core."""
 RUN_ON = ("torch", "numpy", "matplotlib", "safetensors", "tokenizers", "nbclient", "ipykernel")
 
 HOW_TO_RUN = {
@@ -111,8 +114,8 @@ def title(notebook: NotebookNode, slug: str, language: str) -> str:
 def environment() -> str:
     """A digest of what an experiment's result may depend on beside its own code."""
     digest = hashlib.sha256()
-    files = [*PACKAGE.rglob("*.py"), *(PACKAGE / "tiny").glob("*"), SITE_SOURCES / "figures.py"]
-    for file in sorted({file for file in files if file.is_file()}):
+    files = [file for file in PACKAGE.rglob("*") if not {"__pycache__", "exercises"} & set(file.parts)]
+    for file in sorted(file for file in [*files, SITE_SOURCES / "figures.py"] if file.is_file()):
         digest.update(file.relative_to(ROOT).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
     for name in RUN_ON:
         try:
@@ -170,8 +173,10 @@ def execute(slug: str, progress: "tqdm[Any] | None" = None) -> NotebookNode:
             extra_arguments=["--log-level=40"],
         )
         paths = [str(SITE_SOURCES), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        # One thread: the same sums on any number of cores, and another experiment may run beside this one.
+        fixed = {"PYTHONPATH": os.pathsep.join(paths), "PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1"}
         try:
-            client.execute(env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONHASHSEED": "0"})
+            client.execute(env={**os.environ, **fixed})
         except CellExecutionError as error:
             failed = next(
                 (
@@ -198,6 +203,8 @@ def attempt(slug: str, progress: "tqdm[Any]") -> SiteError | None:
         execute(slug, progress)
     except SiteError as error:
         return error
+    finally:
+        progress.update()
     return None
 
 
@@ -249,8 +256,11 @@ def run(chosen: list[str] | None = None) -> None:
         flush=True,
     )
     if old:
-        with tqdm(old, unit="experiment", mininterval=0) as progress:
-            failed = [str(error) for slug in progress if (error := attempt(slug, progress))]
+        with (
+            tqdm(total=len(old), unit="experiment", mininterval=0) as progress,
+            ThreadPoolExecutor(min(AT_ONCE, os.cpu_count() or 1)) as pool,
+        ):
+            failed = [str(error) for error in pool.map(lambda slug: attempt(slug, progress), old) if error]
         if failed:
             raise SiteError("\n\n".join(failed))
     for slug in wanted:

@@ -12,6 +12,10 @@ LABELS = {
         "name": "이름",
         "summary": "하는 일",
         "module": "모듈",
+        "book": "트랜스포머 언어 모델, 실행되는 코드로 읽기",
+        "book-about": "모든 주장을 실험으로 확인하며 읽는 한 장 전체입니다.",
+        "contents": "차례",
+        "as-pdf": "전체를 PDF로 읽기",
         "english-docstrings": "독스트링은 코드와 함께 읽도록 영어로 둡니다.",
     },
     "en": {
@@ -25,6 +29,10 @@ LABELS = {
         "name": "Name",
         "summary": "What it does",
         "module": "Module",
+        "book": "The transformer language model, in code that runs",
+        "book-about": "The whole chapter, with every claim checked by an experiment.",
+        "contents": "Contents",
+        "as-pdf": "The whole as a PDF",
         "english-docstrings": "",
     },
 }

@@ -40,6 +40,10 @@ class Directive:
             )
         return value
 
+    def text(self, options: dict[str, str]) -> str:
+        """As it is compared: its options in one order."""
+        return f"!{self.name} {self.target} {sorted(options.items())}"
+
     def only(self, *names: str) -> None:
         """Raises SiteError if an option other than these is given."""
         for unknown in sorted(set(self.options) - set(names)):

@@ -1,9 +1,11 @@
 """The check that holds the two languages together, and to the glossary.
 
-Same pages; the same headings, code and cells in the same order; the same links, term marks and numbers;
-links that stay in their language; no word that the glossary bans.
+Same pages; the same headings, code, cells, boxes and steps in the same order; the same links and term marks;
+in each section the same numbers, and in each figure; nothing that points at what is not there; links that stay
+in their language; no word that the glossary bans. Every problem is `file:line: what is wrong; what to do`.
 """
 
+import ast
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -14,16 +16,20 @@ from pathlib import Path
 import jupytext  # type: ignore[import-untyped]
 
 from machinery import DOCS, EXPERIMENTS, LANGUAGES, ROOT, SITE_SOURCES, SiteError
-from machinery.pages import HEADING, HEADING_ID, directive_of, lines, without_front_matter
+from machinery.pages import HEADING, HEADING_ID, Line, directive_of, lines, without_front_matter
+from machinery.references import directive_problem, link_problem, name_problem
+from machinery.terms import term as find_term
 from machinery.terms import terms
 
 LINK = re.compile(r"(?P<image>!?)\[[^\]]*\]\((?P<target>[^)\s]+)[^)]*\)")
+NAMED = re.compile(r"\]\[(?P<path>llmref[\w.]*)\]")
+BOX = re.compile(r"^(?P<indent> *)(?P<marks>!!!|\?\?\?\+?)[ ]+(?P<kind>[\w-]+)")
+STEP = re.compile(r"^(?P<indent> *)\d+\. ")
 RAW_LINK = re.compile(r"""(?:href|src)=["'](?P<target>[^"']+)["']""")
 SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:")
 ASCII_ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 NOT_PROSE = re.compile(r"<!--.*?-->|<[^>]+>|\]\([^)]*\)|\{[^}]*\}")
 CODE_SPAN = re.compile(r"(`+).+?\1")
-KOREAN_LABEL = re.compile(r"""\bko\s*[=:]\s*f?(["'])(?P<text>.*?)\1""")
 MONTHS = [f"{date(2000, month, 1):%B}" for month in range(1, 13)]
 SCALES = {
     **{"천": 1e3, "만": 1e4, "백만": 1e6, "천만": 1e7, "억": 1e8, "조": 1e12},
@@ -60,10 +66,14 @@ class Facts:
     python: list[str] = field(default_factory=list)
     links: Counter[str] = field(default_factory=Counter)
     terms: Counter[str] = field(default_factory=Counter)
-    numbers: dict[frozenset[float], int] = field(default_factory=dict)
-    """Each number as the values it may stand for, and the line it is first seen on."""
-    spelled: set[float] = field(default_factory=set)
+    boxes: list[str] = field(default_factory=list)
+    """Admonitions and questions by their kind; of steps, how many."""
+    numbers: dict[str, dict[frozenset[float], list[int]]] = field(default_factory=dict)
+    """By section: each number as the values it may stand for, and the lines that it stands on."""
+    spelled: dict[str, set[float]] = field(default_factory=dict)
     """Numbers in words: they are not asked for on the other page, but they answer for a number there."""
+    lines: dict[str, list[int]] = field(default_factory=dict)
+    """The lines of what is compared in its order."""
     problems: list[str] = field(default_factory=list)
 
 
@@ -97,7 +107,7 @@ def banned(text: str) -> Iterator[tuple[str, str]]:
 
 def prose_problems(text: str, where: str) -> Iterator[str]:
     for word, use in banned(CODE_SPAN.sub("", text)):
-        yield f"{where}: '{word}', the glossary says '{use}'"
+        yield f"{where}: '{word}', the glossary says '{use}'; write that (the words are in docs/terms.csv)"
 
 
 def facts(file: Path, language: str) -> Facts:
@@ -111,83 +121,138 @@ def facts(file: Path, language: str) -> Facts:
             if text.startswith("description:"):
                 found.problems.extend(prose_problems(text, f"{name}:{number}"))
     fenced: list[str] | None = None
+    section = ""
+    steps: tuple[int, int] | None = None  # the indent of an open box of steps, and its line
     for line in lines(without_front_matter(whole)):
         where = f"{name}:{line.number}"
         if line.in_fence:
-            fenced = read_fence(line.text, fenced, found)
+            fenced = read_fence(line, fenced, found)
             continue
+        if steps and line.text.strip() and len(line.text) - len(line.text.lstrip()) <= steps[0]:
+            steps = None
+        if box := BOX.match(line.text):
+            note(found, "boxes", f"{box['marks']} {box['kind']}", line.number)
+            if box["kind"] == "steps":
+                steps = len(box["indent"]), line.number
+                found.problems.extend(steps_problems(whole, line.number, name))
+        elif steps and (step := STEP.match(line.text)) and len(step["indent"]) == steps[0] + 4:
+            note(found, "boxes", "a step", line.number)
         directive = directive_of(line)
         if directive:
             options = {key: value for key, value in directive.options.items() if key != "prompt"}
-            found.directives.append(f"!{directive.name} {directive.target} {sorted(options.items())}")
+            note(found, "directives", directive.text(options), line.number)
+            if problem := directive_problem(directive, language):
+                found.problems.append(f"{where}: {problem}")
             continue
         heading = HEADING.match(line.text)
         if heading:
             mark = HEADING_ID.search(heading["text"])
             if not mark or not ASCII_ID.fullmatch(mark["id"]):
-                found.problems.append(f"{where}: a heading without an English id, expected {{#some-id}}")
+                found.problems.append(f"{where}: a heading without an English id; add one: {{#some-id}}")
             else:
-                found.headings.append((len(heading["marks"]), mark["id"]))
+                section = mark["id"]
+                found.headings.append((len(heading["marks"]), section))
+                found.lines.setdefault("headings", []).append(line.number)
         for link in LINK.finditer(line.text):
             target = link["target"]
             if target.startswith("term:"):
                 found.terms[target] += 1
+                try:
+                    find_term(target.removeprefix("term:"))
+                except SiteError as error:
+                    found.problems.append(f"{where}: {error}; add a row there, or take the mark away")
             elif not SCHEME.match(target):
                 found.links[link["image"] + target] += 1
         for link in [*LINK.finditer(line.text), *RAW_LINK.finditer(line.text)]:
-            path = link["target"].partition("#")[0]
-            if (
-                path
-                and not SCHEME.match(path)
-                and not (file.parent / path).resolve().is_relative_to(folder.resolve())
-            ):
-                found.problems.append(f"{where}: the link {link['target']} leaves the language")
+            if problem := link_problem(link["target"], file, folder):
+                found.problems.append(f"{where}: the link {link['target']} {problem}")
+        for named in NAMED.finditer(line.text):
+            if problem := name_problem(named["path"]):
+                found.problems.append(f"{where}: {problem}")
         prose = NOT_PROSE.sub(" ", line.text)
         for values in numbers(prose):
-            found.numbers.setdefault(values, line.number)
-        found.spelled.update(float(value) for value, word in enumerate(SPELLED) if word.search(prose))
+            found.numbers.setdefault(section, {}).setdefault(values, []).append(line.number)
+        found.spelled.setdefault(section, set()).update(
+            float(value) for value, word in enumerate(SPELLED) if word.search(prose)
+        )
         if language == "ko":
             found.problems.extend(prose_problems(prose, where))
     ids = [each for _, each in found.headings]
     found.problems.extend(
-        f"{name}: heading id '{each}' twice" for each, count in Counter(ids).items() if count > 1
+        f"{name}:{number}: heading id '{each}' twice; give this one another"
+        for place, (each, number) in enumerate(zip(ids, found.lines.get("headings", []), strict=True))
+        if each in ids[:place]
     )
     if [level for level, _ in found.headings].count(1) != 1:
-        found.problems.append(f"{name}: expected one heading of the first level")
+        found.problems.append(f"{name}:1: expected one heading of the first level, '# … {{#{file.stem}}}'")
     return found
 
 
-def read_fence(text: str, fenced: list[str] | None, found: Facts) -> list[str] | None:
+def note(found: Facts, what: str, value: str, line: int) -> None:
+    """Adds one of what is compared in its order, with its line."""
+    getattr(found, what).append(value)
+    found.lines.setdefault(what, []).append(line)
+
+
+def steps_problems(whole: str, begin: int, name: str) -> Iterator[str]:
+    """What is wrong with the box of steps that begins on a line: it holds a numbered list of two or more."""
+    head, *rest = whole.split("\n")[begin - 1 :]
+    indent = len(head) - len(head.lstrip())
+    count = 0
+    for text in rest:
+        if text.strip() and len(text) - len(text.lstrip()) <= indent:
+            break
+        step = STEP.match(text)
+        count += bool(step and len(step["indent"]) == indent + 4)
+    if count < 2:
+        yield (
+            f"{name}:{begin}: steps with {count} numbered items; write at least two as an ordered list, "
+            "'1. ' four spaces in"
+        )
+    if not re.search(r'steps\s+"[^"]+"', head):
+        yield f'{name}:{begin}: steps without a title; write !!! steps "…"'
+
+
+def read_fence(line: Line, fenced: list[str] | None, found: Facts) -> list[str] | None:
     """Collects a Python fence line by line; other fences are passed over."""
     if fenced is None:
-        return [text.strip()]
-    if text.strip().startswith(("```", "~~~")):
+        return [line.text.strip()]
+    if line.text.strip().startswith(("```", "~~~")):
         if re.match(r"[`~]+\s*\{?\s*\.?(python|py|pycon)\b", fenced[0]):
-            found.python.append("\n".join(line.strip() for line in fenced))
+            note(found, "python", "\n".join(each.strip() for each in fenced), line.number - len(fenced))
         return None
-    return [*fenced, text]
+    return [*fenced, line.text]
 
 
 def compare(slug: str, korean: Facts, english: Facts) -> Iterator[str]:
     """What one page has and the other has not, or has elsewhere."""
-    where = f"docs/{{ko,en}}/{slug}"
-    for what in ("headings", "directives", "python"):
+    for what in ("headings", "directives", "python", "boxes"):
         ko, en = getattr(korean, what), getattr(english, what)
         for number in range(max(len(ko), len(en))):
             left, right = (side[number] if number < len(side) else None for side in (ko, en))
             if left != right:
-                yield f"{where}: {what} differ at number {number + 1}: ko {left!r}, en {right!r}"
+                own, there = (
+                    f"docs/{language}/{slug}:{(page.lines.get(what, [])[number : number + 1] or ['end'])[0]}"
+                    for language, page in (("ko", korean), ("en", english))
+                )
+                yield f"{own}: {what} differ at number {number + 1}: {left!r}, but {right!r} in {there}"
                 break
     for what in ("links", "terms"):
         ko, en = getattr(korean, what), getattr(english, what)
         if ko != en:
             extra = f"only ko {sorted((ko - en).elements())}, only en {sorted((en - ko).elements())}"
-            yield f"{where}: {what} differ: {extra}"
+            yield f"docs/ko/{slug}:1: {what} differ from those of docs/en/{slug}: {extra}"
     for language, own, other in (("ko", korean, english), ("en", english, korean)):
-        there = other.spelled.union(*other.numbers)
-        for values, line in own.numbers.items():
-            if not values & there:
-                yield f"docs/{language}/{slug}:{line}: the number {min(values):g} is not on the other page"
+        for section, seen in own.numbers.items():
+            there = other.numbers.get(section, {})
+            known = other.spelled.get(section, set()).union(*there)
+            for values, places in seen.items():
+                where = f"docs/{language}/{slug}:{places[0]}"
+                if not values & known:
+                    yield (
+                        f"{where}: the number {min(values):g} is not on the other page, in its section "
+                        f"'{section}'; write it there too, or in words, or take it out here"
+                    )
 
 
 def pages(language: str) -> set[str]:
@@ -199,7 +264,7 @@ def check_pages() -> Iterator[str]:
     both = pages("ko") & pages("en")
     for language, other in (("ko", "en"), ("en", "ko")):
         for slug in sorted(pages(language) - both):
-            yield f"docs/{other}/{slug} is missing; docs/{language}/{slug} is there"
+            yield f"docs/{language}/{slug}:1: there is no docs/{other}/{slug}; write it, or remove this one"
     for slug in sorted(both):
         try:
             korean, english = (facts(DOCS / language / slug, language) for language in LANGUAGES)
@@ -212,7 +277,7 @@ def check_pages() -> Iterator[str]:
 
 
 def check_experiments() -> Iterator[str]:
-    """The Markdown cells of an experiment: the same numbers, no banned words, and none in Korean labels."""
+    """Both languages in an experiment's texts, figures and labels: the same numbers, and no banned words."""
     for file in sorted(EXPERIMENTS.glob("*.py")):
         text = file.read_text(encoding="utf-8")
         name = file.relative_to(ROOT).as_posix()
@@ -226,13 +291,59 @@ def check_experiments() -> Iterator[str]:
                 seen[language] |= values
                 first[language].append(values)
             if language == "ko":
-                yield from prose_problems(cell.source, name)
+                yield from prose_problems(cell.source, f"{name}:{line_of(text, cell.source)}")
         for language, other in (("ko", "en"), ("en", "ko")):
             for values in first[language]:
                 if not values & seen[other]:
                     yield f"{name}: the number {min(values):g} is in the text of '{language}' only"
-        for label in KOREAN_LABEL.finditer(text):
-            yield from prose_problems(label["text"], name)
+        yield from label_problems(text, name)
+
+
+def line_of(text: str, part: str) -> int:
+    """The line on which the first line of a Markdown cell stands."""
+    first = part.strip().split("\n")[0]
+    return next((number for number, each in enumerate(text.split("\n"), 1) if first in each), 1)
+
+
+def label_problems(text: str, name: str) -> Iterator[str]:
+    """The labels of an experiment: each `en=` has its `ko=`, with the same numbers, and no banned words."""
+    try:
+        tree = ast.parse(text)
+    except SyntaxError as error:
+        yield f"{name}:{error.lineno}: {error.msg}; mend the code"
+        return
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        labels = {word.arg: word.value for word in node.keywords if word.arg in LANGUAGES}
+        called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        if called not in ("figure", "text") or not (labels or called == "figure"):
+            continue
+        for language in LANGUAGES:
+            if language not in labels:
+                yield f"{name}:{node.lineno}: {called}() without its label in '{language}'; add {language}=…"
+        if len(labels) < len(LANGUAGES):
+            continue
+        words = {language: label_text(label) for language, label in labels.items()}
+        for language, other in (("ko", "en"), ("en", "ko")):
+            known = {float(value) for value, word in enumerate(SPELLED) if word.search(words[other])}
+            known = known.union(*numbers(words[other]))
+            for values in numbers(words[language]):
+                if not values & known:
+                    yield (
+                        f"{name}:{labels[language].lineno}: the number {min(values):g} is in the label in "
+                        f"'{language}' only; write it in '{other}' too"
+                    )
+        yield from prose_problems(words["ko"], f"{name}:{labels['ko'].lineno}")
+
+
+def label_text(label: ast.expr) -> str:
+    """What is fixed in a label: its text, without what an f-string fills in."""
+    return " ".join(
+        node.value
+        for node in ast.walk(label)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    )
 
 
 def check_words() -> Iterator[str]:

@@ -15,15 +15,19 @@ for (const left of ["mouseout", "focusout"]) {
   });
 }
 
-// A table that is wider than the page scrolls: then the keyboard must be able to scroll it too.
-function letTablesBeScrolled() {
-  for (const table of document.querySelectorAll(".md-typeset__scrollwrap")) {
-    if (table.scrollWidth > table.clientWidth) {
-      table.tabIndex = 0;
+// What is wider than the page scrolls: then the keyboard must be able to scroll it too. A part that was hidden is
+// measured when it is shown.
+const wide = new ResizeObserver((entries) => {
+  for (const { target } of entries) {
+    if (target.scrollWidth > target.clientWidth) {
+      target.tabIndex = 0;
     } else {
-      table.removeAttribute("tabindex");
+      target.removeAttribute("tabindex");
     }
   }
-}
-window.addEventListener("load", letTablesBeScrolled);
-window.addEventListener("resize", letTablesBeScrolled);
+});
+window.addEventListener("load", () => {
+  for (const each of document.querySelectorAll(".md-typeset__scrollwrap, div.arithmatex")) {
+    wide.observe(each);
+  }
+});

@@ -4,7 +4,4 @@ for (const element of document.querySelectorAll(".arithmatex")) {
   const source = element.textContent.trim();
   const display = source.startsWith("\\[");
   katex.render(source.slice(2, -2), element, { displayMode: display, throwOnError: false, strict: "ignore" });
-  if (display && element.scrollWidth > element.clientWidth) {
-    element.tabIndex = 0; // what scrolls must be reachable by keyboard
-  }
 }
