@@ -2,6 +2,8 @@
 
 import csv
 import importlib
+import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +17,20 @@ ROOT = Path(__file__).parents[1]
 SITE_SOURCES = ROOT / "docs" / "site"
 sys.path.insert(0, str(SITE_SOURCES))
 
-from machinery import FIGURE_TYPE, SiteError, code, doctests, experiments, labels, pages, parity, terms  # noqa: E402
+from machinery import (  # noqa: E402
+    FIGURE_TYPE,
+    SiteError,
+    code,
+    concepts,
+    doctests,
+    experiments,
+    labels,
+    models,
+    pages,
+    parity,
+    references,
+    terms,
+)
 
 EXPERIMENT = """# %% [markdown] lang="ko"
 # # 제목
@@ -61,6 +76,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         monkeypatch.setattr(module, "EXPERIMENTS", tmp_path / "docs" / "experiments")
     monkeypatch.setattr(experiments, "RUNS", tmp_path / "build" / "experiments")
     monkeypatch.setattr(parity, "SITE_SOURCES", tmp_path / "docs" / "site")
+    monkeypatch.setattr(references, "ROOT", tmp_path)
     for name in ("ko", "en", "experiments"):
         (tmp_path / "docs" / name).mkdir(parents=True)
     monkeypatch.setattr(experiments, "environment", lambda: "always the same")
@@ -202,8 +218,17 @@ def test_an_experiment_runs_once_and_is_shown_in_both_languages(
         experiments.load("demo")
 
     file.write_text(EXPERIMENT.replace("value = 41", "value = 1 / 0"), encoding="utf-8")
-    with pytest.raises(SiteError, match=r"experiment demo, cell 'load'[\s\S]*ZeroDivisionError"):
+    with pytest.raises(SiteError, match=r"docs/experiments/demo.py:11: cell 'load': mend[\s\S]*ZeroDivision"):
         experiments.run()
+
+
+def test_a_claim_that_no_longer_holds_stops_with_its_line(site: Path) -> None:
+    file = site / "docs" / "experiments" / "demo.py"
+    file.write_text(EXPERIMENT.replace('print("seen", value + 1)', "assert value == 42"), encoding="utf-8")
+    line = file.read_text(encoding="utf-8").split("\n").index("assert value == 42") + 1
+    message = rf"docs/experiments/demo.py:{line}: cell 'show': the claim no longer holds: mend the code, or"
+    with pytest.raises(SiteError, match=message):
+        experiments.execute("demo")
 
 
 @pytest.mark.parametrize(
@@ -304,51 +329,156 @@ def test_both_languages_have_the_same_labels() -> None:
 
 # The check of the two languages
 
-CODE = "!cell a.b\n\n```python\nx = 1\n```\n"
-KO = f"# 제목 {{#title}}\n\n[토큰](term:token) 100만 개, 2026년 11월. [링크](other.md#x)\n\n{CODE}"
-EN = f"# Title {{#title}}\n\n1 million [tokens](term:token), November 2026. [link](other.md#x)\n\n{CODE}"
+CODE = "!cell demo.load\n\n```python\nx = 1\n```\n"
+KO = f"# 제목 {{#title}}\n\n[토큰](term:token) 100만 개, 2026년 11월. [링크](page.md#title)\n\n{CODE}"
+EN = f"# Title {{#title}}\n\n1 million [tokens](term:token), November 2026. [link](page.md#title)\n\n{CODE}"
+STEPS = '\n!!! steps "Title"\n\n    1. One.\n\n        !cell demo.load\n\n    2. Two.\n'
 
 
-def test_equal_pages_have_no_problems(site: Path) -> None:
-    assert write(site, KO, EN) == []
+@pytest.fixture
+def demo(site: Path) -> Path:
+    """The project with one experiment, which the pages may show."""
+    (site / "docs" / "experiments" / "demo.py").write_text(EXPERIMENT, encoding="utf-8")
+    return site
+
+
+def test_equal_pages_have_no_problems(demo: Path) -> None:
+    assert write(demo, KO, EN) == []
+    assert write(demo, KO + STEPS, EN + STEPS) == []
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("{#title}", "", "docs/en/page.md:1: a heading without an English id"),
-        ("{#title}", "{#other}", "headings differ at number 1"),
-        ("!cell a.b", "!cell a.c", "directives differ at number 1"),
-        ("!cell a.b", "!cell a.b code=no", "directives differ at number 1"),
-        ("x = 1", "x = 2", "python differ at number 1"),
-        ("other.md#x", "other.md", "links differ"),
-        ("other.md#x", "../ko/other.md", "docs/en/page.md:3: the link ../ko/other.md leaves the language"),
+        ("{#title}", "", "docs/en/page.md:1: a heading without an English id; add one"),
+        ("{#title}", "{#other}", "docs/ko/page.md:1: headings differ at number 1"),
+        ("!cell demo.load", "!cell demo.show", "docs/ko/page.md:5: directives differ at number 1"),
+        ("!cell demo.load", "!cell demo.load code=no", "directives differ at number 1"),
+        ("x = 1", "x = 2", "docs/ko/page.md:7: python differ at number 1"),
+        ("page.md#title", "page.md", "links differ"),
+        ("page.md#title", "../ko/page.md", "docs/en/page.md:3: the link ../ko/page.md leaves the language"),
         ("(term:token)", "(term:key)", "terms differ"),
-        ("1 million", "2 million", "docs/en/page.md:3: the number 2 is not on the other page"),
+        ("1 million", "2 million", "docs/en/page.md:3: the number 2 is not on the other page, in its"),
         ("November", "October", "the number 10 is not on the other page"),
         ("# Title", "# Title {#a}\n\n# Title", "expected one heading of the first level"),
+        ("# Title", "# A {#title}\n\n## Title", "heading id 'title' twice; give this one another"),
+        ("x = 1\n```\n", 'x = 1\n```\n\n??? question "Q"\n    A.\n', "docs/ko/page.md:end: boxes differ"),
     ],
 )
-def test_a_difference_is_found(site: Path, old: str, new: str, message: str) -> None:
+def test_a_difference_is_found(demo: Path, old: str, new: str, message: str) -> None:
     assert old in EN
-    problems = write(site, KO, EN.replace(old, new))
+    problems = write(demo, KO, EN.replace(old, new))
     assert any(message in problem for problem in problems), problems
 
 
-def test_a_number_in_words_answers_for_one_in_digits(site: Path) -> None:
-    assert write(site, KO + "\n바이트 3개, 한 단계\n", EN + "\nthree bytes\n") == []
+def test_a_number_is_looked_for_in_its_own_section(demo: Path) -> None:
+    sections = "\n## A {#a}\n\n{} 37 {}\n\n## B {#b}\n\n{}\n"
+    korean = KO + sections.replace("{}", "", 1).replace("{}", "개", 1).replace("{}", "둘")
+    moved = EN + "\n## A {#a}\n\nMany.\n\n## B {#b}\n\n37 of them, two.\n"
+    problems = write(demo, korean, moved)
+    assert len(problems) == 2
+    assert all("the number 37 is not on the other page, in its section" in problem for problem in problems)
 
 
-def test_a_missing_page_is_found(site: Path) -> None:
-    write(site, KO, EN)
-    (site / "docs" / "en" / "page.md").unlink()
-    assert parity.check() == ["docs/en/page.md is missing; docs/ko/page.md is there"]
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        (STEPS.replace("    2. Two.", "    Two."), "page.md:11: steps with 1 numbered items; write"),
+        (STEPS.replace("    1.", "  1.").replace("    2.", "  2."), "page.md:11: steps with 0 numbered items"),
+        (STEPS.replace(' "Title"', ""), "page.md:11: steps without a title; write"),
+    ],
+)
+def test_steps_are_a_numbered_list(demo: Path, steps: str, message: str) -> None:
+    problems = write(demo, KO + steps, EN + steps)
+    assert any(f"docs/ko/{message}" in problem for problem in problems), problems
 
 
-def test_a_banned_word_is_found_in_prose_but_not_in_code(site: Path) -> None:
-    assert write(site, KO + "\n`레이어`\n\n```text\n레이어\n```\n", EN) == []
-    problems = write(site, KO + "\n이 레이어는\n", EN)
-    assert problems == ["docs/ko/page.md:11: '레이어', the glossary says '층'"]
+def test_both_languages_have_as_many_steps(demo: Path) -> None:
+    problems = write(demo, KO + STEPS, EN + STEPS + "\n    3. More.\n")
+    assert problems == [
+        "docs/ko/page.md:end: boxes differ at number 4: None, but 'a step' in docs/en/page.md:19"
+    ]
+
+
+def test_a_number_in_words_answers_for_one_in_digits(demo: Path) -> None:
+    assert write(demo, KO + "\n바이트 3개, 한 단계\n", EN + "\nthree bytes\n") == []
+    assert write(demo, KO + "\n3분의 2, 0\n", EN + "\ntwo thirds, nothing\n") == []
+
+
+# Bad input: what stops the build, where it is, and what to do
+
+
+def test_a_page_in_one_language_only_is_found(demo: Path) -> None:
+    write(demo, KO, EN)
+    (demo / "docs" / "en" / "page.md").unlink()
+    assert parity.check() == ["docs/ko/page.md:1: there is no docs/en/page.md; write it, or remove this one"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[x](nowhere.md)", "the link nowhere.md leads nowhere; write that page, or mend the link"),
+        ("[x](page.md#nothing)", "the link page.md#nothing leads nowhere; page.md has no heading {#nothing}"),
+        ("[x](#nothing)", "the link #nothing leads nowhere; page.md has no heading {#nothing}"),
+        ("[x](api/nothing.md)", "the link api/nothing.md leads nowhere; there is no llmref/nothing.py"),
+        ("[x](notebooks/no.ipynb)", "leads nowhere; there is no docs/experiments/no.py"),
+        ("[x](term:tokens)", "term:tokens: no such slug in docs/terms.csv; add a row there, or take"),
+        ("[`f`][llmref.rope.rotat]", "the reference 'llmref.rope.rotat': the package has no such name"),
+        ("!code llmref.rope.rotat", "'llmref.rope.rotat': the package has no such name"),
+        ("!cell demo.none", "demo.none: docs/experiments/demo.py has no such cell; it has load, show"),
+        ("!cell none.load", "no experiment docs/experiments/none.py; there are: demo"),
+        ("!cel demo.load", "there is no directive '!cel'; there are !code, !cell"),
+        ("!models heads nothing", "!models: no column 'nothing'; there are released"),
+        ("!models heads only=nothing", "there is no docs/models/nothing.json"),
+    ],
+)
+def test_a_broken_reference_is_found(
+    demo: Path, monkeypatch: pytest.MonkeyPatch, text: str, message: str
+) -> None:
+    monkeypatch.setattr(references, "PACKAGE", demo / "llmref")
+    problems = write(demo, f"{KO}\n{text}\n", f"{EN}\n{text}\n")
+    for language in ("ko", "en"):
+        assert any(each.startswith(f"docs/{language}/page.md:10: ") and message in each for each in problems)
+
+
+def test_a_missing_value_of_a_real_model_is_found(
+    demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = json.loads((models.MODELS / "gpt2.json").read_text(encoding="utf-8"))
+    del entry["config"]["n_head"]
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "gpt2.json").write_text(json.dumps(entry), encoding="utf-8")
+    monkeypatch.setattr(models, "MODELS", tmp_path / "models")
+    problems = write(demo, f"{KO}\n!models heads\n", f"{EN}\n!models heads\n")
+    assert len(problems) == 2
+    for problem, language in zip(problems, ("ko", "en"), strict=True):
+        assert f"docs/{language}/page.md:10: docs/models/gpt2.json: no num_attention_heads or" in problem
+        assert "add the published value" in problem
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (', ko="키"', "", "demo.py:28: text() without its label in 'ko'; add ko=…"),
+        (', ko="대각선이 있는 격자입니다."', "", "demo.py:26: figure() without its label in 'ko'; add ko=…"),
+        ('en="key"', 'en="key 7"', "demo.py:28: the number 7 is in the label in 'en' only; write"),
+        ("A grid with", "A grid of 4 with", "demo.py:26: the number 4 is in the label in 'en' only"),
+        ("대각선이 있는", "대각선이 있는 레이어", "demo.py:26: '레이어', the glossary says '층'; write that"),
+        ("설명 3개.", "설명 3개, 레이어.", "demo.py:3: '레이어', the glossary says '층'"),
+    ],
+)
+def test_a_missing_or_different_label_is_found(demo: Path, old: str, new: str, message: str) -> None:
+    assert old in EXPERIMENT
+    (demo / "docs" / "experiments" / "demo.py").write_text(EXPERIMENT.replace(old, new), encoding="utf-8")
+    problems = parity.check()
+    assert any(f"docs/experiments/{message}" in problem for problem in problems), problems
+
+
+def test_a_banned_word_is_found_in_prose_but_not_in_code(demo: Path) -> None:
+    assert write(demo, KO + "\n`레이어`\n\n```text\n레이어\n```\n", EN) == []
+    problems = write(demo, KO + "\n이 레이어는\n", EN)
+    use = "write that (the words are in docs/terms.csv)"
+    assert problems == [f"docs/ko/page.md:11: '레이어', the glossary says '층'; {use}"]
 
 
 def test_a_number_in_an_experiments_text_is_in_both(site: Path) -> None:
@@ -366,10 +496,51 @@ def test_the_projects_own_pages_agree() -> None:
     assert parity.check() == []
 
 
+# The anatomy of a concept's page
+
+ANATOMY = ("idea", "code", "experiment", "try", "check", "real-models", "reading", "next")
+
+
+@pytest.mark.parametrize("language", ["ko", "en"])
+@pytest.mark.parametrize("slug", concepts.concepts())
+def test_a_page_has_every_part(slug: str, language: str) -> None:
+    """The parts in their order, five questions, a table of real models, and the exercise of its concept."""
+    file = ROOT / "docs" / language / f"{slug}.md"
+    text = file.read_text(encoding="utf-8")
+    found = parity.facts(file, language)
+    parts = [name for level, name in found.headings if level == 2]
+    wrong = []
+    if [name for name in parts if name in ANATOMY] != list(ANATOMY):
+        wrong.append(f"its parts are {parts}, expected {list(ANATOMY)} in this order")
+    if found.headings[:1] != [(1, slug)]:
+        wrong.append(f"its title has not the id {slug}")
+    sections = dict(re.findall(r"^## .*?\{#([a-z-]+)\}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
+    questions = re.findall(r'^\?\?\? question "', sections.get("check", ""), re.MULTILINE)
+    if len(questions) != 5:
+        wrong.append(f"{{#check}} has {len(questions)} questions, expected five")
+    if not re.search(r'^\?\?\? question "', sections.get("try", ""), re.MULTILINE):
+        wrong.append("{#try} has no question to predict")
+    module = slug.replace("-", "_")
+    for what in (f"!code llmref.exercises.{module}.", f"llmref exercise {slug}\n"):
+        if what not in sections.get("try", ""):
+            wrong.append(f"{{#try}} has no {what.strip()!r}")
+    if not re.search(r"^!models ", sections.get("real-models", ""), re.MULTILINE):
+        wrong.append("{#real-models} has no !models table")
+    for link in (f"notebooks/{slug}.ipynb", "glossary.md", "api/"):
+        if link not in sections.get("next", ""):
+            wrong.append(f"{{#next}} has no link to {link}")
+    order = concepts.concepts()
+    place = order.index(slug)
+    for beside in order[max(place - 1, 0) : place + 2]:
+        if beside != slug and f"({beside}.md" not in sections.get("next", ""):
+            wrong.append(f"{{#next}} has no link to {beside}.md, which stands beside it")
+    assert not wrong, f"docs/{language}/{slug}.md: " + "; ".join(wrong)
+
+
 def test_doctests_of_the_machinery() -> None:
     import doctest
 
-    for module in (pages, code, doctests, parity):
+    for module in (pages, code, doctests, parity):  # the others have none
         result = doctest.testmod(module)
         assert result.attempted and not result.failed, module
 

@@ -50,11 +50,11 @@ answers = {}
 for name, which, mask in (("with positions", model, None), ("without", bag, everywhere)):
     answers[name] = [last_logits(which, ids, mask).softmax(dim=-1) for ids in pair_ids]
     change = (answers[name][0] - answers[name][1]).abs().max().item()
-    print(f"{name}: largest change of a probability {change:.6f}")
+    print(f"{name}: a probability changes by up to {change:.6f}")
     for text, probabilities in zip(pair, answers[name], strict=True):
         likeliest = int(probabilities.argmax())
         piece = tokenizer.decode([likeliest])
-        print(f"  {text[:29]} …{piece} {probabilities[likeliest]:.3f}")
+        print(f"  {text.partition(' because')[0]} …{piece} {probabilities[likeliest]:.3f}")
 first, second = (int(probabilities.argmax()) for probabilities in answers["with positions"])
 assert [tokenizer.decode([likeliest]) for likeliest in (first, second)] == [" dog", " squirrel"]
 assert torch.allclose(*answers["without"], atol=1e-5)
@@ -110,7 +110,7 @@ for language, rows in shuffled.items():
         logits = torch.stack([last_logits(which, row, mask) for row in rows])
         change = (logits - logits[0]).abs().max().item()
         kinds = len(set(logits.argmax(dim=-1).tolist()))
-        print(f"{language}, 20 shuffles, {name:15} likeliest tokens: {kinds:2}; logits move by {change:.4f}")
+        print(f"{language}, {name:14} likeliest tokens: {kinds:2}; logits move by {change:7.4f}")
         assert (change < 1e-3 and kinds == 1) == (which is bag)
 
 # %% [markdown] lang="ko"
@@ -179,7 +179,7 @@ slopes = alibi_slopes(4)
 here, there = torch.tensor([[5]]), torch.arange(6)[None]
 print("query at position 5, keys at 0 to 5: what is added to the scores")
 for head, row in enumerate(alibi_bias(slopes, here, there)[0, :, 0].tolist()):
-    print(f"head {head}, slope {slopes[head]:.4f}: " + "  ".join(f"{number:7.4f}" for number in row))
+    print(f"head {head}, slope {slopes[head]:.4f}:" + "".join(f"{number:7.3f}" for number in row))
 
 # %% name="alibi-figure"
 from figures import figure

@@ -41,12 +41,12 @@ def turn(vector, position):
 
 def show(name, vector):
     pairs = (f"({x:5.2f}, {y:5.2f})" for x, y in vector.unflatten(0, (2, 2)).tolist())
-    print(f"{name:16} {'   '.join(pairs)}   length {vector.norm():.2f}")
+    print(f"{name:7} {' '.join(pairs)}")
 
 
 def show_score(one, other):
     first, second = (one * other).unflatten(0, (2, 2)).sum(dim=-1).tolist()
-    print(f"{'query · key':16} {first:.3f} + {second:.3f} = {first + second:.3f}")
+    print(f"score   {first:.3f} + {second:.3f} = {first + second:.3f}")
     return first + second
 
 
@@ -83,8 +83,8 @@ def dials(name, en, ko, query_now, key_now, query_then=None, key_then=None):
 
 
 # %% name="step-pairs"
-show("query of it", query)
-show("key of dog", key)
+show("query", query)
+show("key", key)
 show_score(query, key)
 dials(
     "step-pairs",
@@ -98,21 +98,23 @@ dials(
 
 # %% name="step-speeds"
 for number, speed in enumerate(speeds.tolist()):
-    print(f"pair {number}: {speed:.1f} radians for each position, {math.degrees(speed):.1f} degrees")
+    print(f"pair {number}: {speed:.1f} radians, {math.degrees(speed):4.1f} degrees a position")
 
 # %% name="step-angles"
 for name, position in (("query", 7), ("key", 2)):
-    turned = " ".join(f"pair {n}: {position} x {s:.1f} = {position * s:.1f}." for n, s in enumerate(speeds))
-    print(f"{name:6} at position {position}, radians. {turned}")
+    print(f"{name} at position {position}, in radians:")
+    for number, speed in enumerate(speeds.tolist()):
+        print(f"  pair {number}: {position} x {speed:.1f} = {position * speed:.1f}")
 
 # %% name="step-query"
 angle = 7 * speeds[0].item()
 c, s = math.cos(angle), math.sin(angle)
-print(f"pair 0, (2, 2), by 7 radians: cos {c:.3f}, sin {s:.3f}")
+print(f"pair 0 by 7 radians: cos {c:.3f}, sin {s:.3f}")
 print(f"  first:  2 x {c:.3f} - 2 x {s:.3f} = {turn(query, 7)[0]:.3f}")
 print(f"  second: 2 x {c:.3f} + 2 x {s:.3f} = {turn(query, 7)[1]:.3f}")
-show("query before", query)
-show("query after", turn(query, 7))
+show("before", query)
+show("after", turn(query, 7))
+print(f"length {query.norm():.2f} before, {turn(query, 7).norm():.2f} after")
 dials(
     "step-query",
     "The query's hands, before dotted and after solid. In pair 0 it has turned once around and a bit more; "
@@ -127,8 +129,9 @@ dials(
 assert torch.allclose(turn(query, 7).norm(), query.norm())
 
 # %% name="step-key"
-show("key before", key)
-show("key after", turn(key, 2))
+show("before", key)
+show("after", turn(key, 2))
+print(f"length {key.norm():.2f} before, {turn(key, 2).norm():.2f} after")
 dials(
     "step-key",
     "Both hands in both dials, before dotted and after solid. The key has turned by two positions, "
@@ -142,13 +145,13 @@ dials(
 )
 
 # %% name="step-score"
-show("query at 7", turn(query, 7))
-show("key at 2", turn(key, 2))
+show("query", turn(query, 7))
+show("key", turn(key, 2))
 here = show_score(turn(query, 7), turn(key, 2))
 
 # %% name="step-shift"
-show("query at 107", turn(query, 107))
-show("key at 102", turn(key, 102))
+show("query", turn(query, 107))
+show("key", turn(key, 102))
 there = show_score(turn(query, 107), turn(key, 102))
 dials(
     "step-shift",
@@ -167,7 +170,7 @@ assert abs(here - there) < 1e-3
 for position in (7, 6, 5, 4, 3, 2):
     score = turn(query, 7) @ turn(key, position)
     alone = query @ turn(key, position - 7)  # the query not turned at all, the key by the distance
-    print(f"key at {position}: score {score:6.2f}; only the key turned, by {position - 7:2}: {alone:6.2f}")
+    print(f"key at {position}: {score:5.2f}   key alone, by {position - 7:2}: {alone:5.2f}")
     assert abs(score - alone) < 1e-4
 
 # %% name="idea-figure"
@@ -184,7 +187,7 @@ for page in figure(
     "at each position, pair 3 by 10, and pair 6 hardly at all.",
     ko="쿼리 하나의 쌍 세 개를 나타낸 다이얼 세 개. 위치 0부터 3까지의 바늘입니다. 위치가 하나 늘 때마다 "
     "쌍 0은 57도, 쌍 3은 10도 돌고, 쌍 6은 거의 돌지 않습니다.",
-    size=(5.6, 2.5),
+    size=(5.6, 2.2),
     subplots=(1, 3),
 ):
     for axes, pair in zip(page.axes, shown, strict=True):
@@ -194,7 +197,12 @@ for page in figure(
             c, s = cos[0, position, pair].item(), sin[0, position, pair].item()
             tip = (x * c - y * s, y * c + x * s)
             axes.plot([0, tip[0]], [0, tip[1]], color=COLORS[position])
-            axes.text(1.2 * tip[0], 1.2 * tip[1], str(position), ha="center", va="center", fontsize=11)
+            if pair == 0:
+                axes.text(1.2 * tip[0], 1.2 * tip[1], str(position), ha="center", va="center", fontsize=11)
+        if pair > 0:  # the hands stand too close for a number each
+            axes.text(
+                1.25 * x, 1.25 * y, f"{positions[0]}–{positions[-1]}", ha="center", va="center", fontsize=11
+            )
         axes.set(xlim=(-1.35, 1.35), ylim=(-1.35, 1.35), aspect="equal")
         axes.set_title(page.text(en=f"pair {pair}", ko=f"쌍 {pair}"))
         axes.axis("off")
@@ -319,9 +327,7 @@ scalings = {
 }
 whole, slowed = torch.tensor(factor * trained), {}
 plain = frequencies(head_dim=32)
-reached = (
-    trained * plain
-)  # the greatest angle that each pair met in training; more than a turn is all of them
+reached = trained * plain  # the greatest angle of each pair in training; a whole turn is all of them
 print(f"{'':12} {'fastest pair':>14} {'slowest pair':>14} {'pairs at new angles':>21}")
 for name, scaling in scalings.items():
     scaled = frequencies(32, scaling=scaling, lengths=whole)
@@ -365,25 +371,45 @@ def stretched(scaling):
     return other
 
 
-stories = [story for story in (tokenizer.encode(t) for t in World().documents(60, seed=7)) if len(story) > 80]
-batch = pack(stories[:24], length=150, bos_id=model.config.bos_id, eos_id=model.config.eos_id)
-middle = batch.positions.amax(dim=1, keepdim=True) // 2
-late = batch.positions > middle
-targets = batch.targets.where(late, -100)  # the loss of the second halves
-gaps, curves = (0, 75, 150, 300, 600, 1050), {}
+texts = (tokenizer.encode(text) for text in World().documents(60, seed=7))
+stories = [story for story in texts if len(story) > 80][:24]  # each has a row to itself
+batch = pack(stories, length=150, bos_id=model.config.bos_id, eos_id=model.config.eos_id)
+late = batch.positions > batch.positions.amax(dim=1, keepdim=True) // 2
+targets = batch.targets.where(late, -100)  # the loss of the second halves alone
+
+
+def loss_by_story(which, gap):
+    with torch.no_grad():
+        logits = which(batch.ids, batch.positions + gap * late)
+    each = torch.nn.functional.cross_entropy(logits.mT, targets, reduction="none")
+    return each.sum(dim=1) / (targets >= 0).sum(dim=1)
+
+
+gaps = (0, 75, 150, 300, 600, 1050)
 print("loss of the second half, moved away by so many positions:")
-print(f"{'':12}" + "".join(f"{gap:8}" for gap in gaps))
+print(f"{'':12}" + "".join(f"{gap:7}" for gap in gaps))
+found = {}
 for name, scaling in scalings.items():
-    other, curves[name] = stretched(scaling), []
-    for gap in gaps:
-        with torch.no_grad():
-            logits = other(batch.ids, batch.positions + gap * late)
-        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
-        curves[name].append(loss.item())
-    print(f"{name:12}" + "".join(f"{loss:8.2f}" for loss in curves[name]))
+    other = stretched(scaling)
+    found[name] = torch.stack([loss_by_story(other, gap) for gap in gaps])  # [gaps, stories]
+    print(f"{name:12}" + "".join(f"{loss:7.2f}" for loss in found[name].mean(dim=1).tolist()))
+
+# %% name="gap-difference"
+print(f"loss minus that of no scaling, mean and 95% interval over {len(stories)} stories")
+bounds = {}
+for name in list(scalings)[1:]:
+    parts = []
+    for place in (0, -1):
+        difference = found[name][place] - found["none"][place]
+        mean, half = difference.mean().item(), 2.07 * difference.std().item() / math.sqrt(len(stories))
+        bounds[name, gaps[place]] = (mean - half, mean + half)
+        parts.append(f"moved by {gaps[place]:4}: {mean:5.2f} ± {half:.2f}")
+    print(f"{name:12} {'    '.join(parts)}")
 for name in ("linear", "YaRN", "Llama 3"):
-    assert curves[name][0] > curves["none"][0] + 0.05  # squeezed texts cost a model that never saw any
-assert abs(curves["dynamic NTK"][0] - curves["none"][0]) < 1e-4  # it leaves short texts alone
+    assert bounds[name, 0][0] > 0  # new angles cost a model that never saw any,
+assert bounds["dynamic NTK", 0] == (0, 0)  # this one leaves short texts alone,
+for name in list(scalings)[1:]:
+    assert bounds[name, 1050][1] > 0  # and none is clearly better without training
 
 # %% name="gap-figure"
 from figures import figure
@@ -397,7 +423,8 @@ for page in figure(
     size=(5, 3.4),
 ):
     markers = (".", "s", "^", "o", "v")
-    for (name, curve), marker in zip(curves.items(), markers, strict=True):
+    for (name, losses_found), marker in zip(found.items(), markers, strict=True):
+        curve = losses_found.mean(dim=1).tolist()
         korean = {"none": "없음", "linear": "선형", "dynamic NTK": "동적 NTK"}.get(name, name)
         page.axes.plot(gaps, curve, marker=marker, markersize=5, label=page.text(en=name, ko=korean))
     page.axes.set_ylim(0)

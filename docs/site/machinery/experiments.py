@@ -178,16 +178,7 @@ def execute(slug: str, progress: "tqdm[Any] | None" = None) -> NotebookNode:
         try:
             client.execute(env={**os.environ, **fixed})
         except CellExecutionError as error:
-            failed = next(
-                (
-                    c.metadata.name
-                    for c in cells
-                    if any(o.output_type == "error" for o in c.get("outputs", []))
-                ),
-                "?",
-            )
-            message = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
-            raise SiteError(f"experiment {slug}, cell '{failed}':\n{message}") from None
+            raise SiteError(failure(slug, notebook, str(error))) from None
     for cell in cells:
         if cell.cell_type == "code":
             cell.metadata.pop("execution", None)
@@ -195,6 +186,23 @@ def execute(slug: str, progress: "tqdm[Any] | None" = None) -> NotebookNode:
     notebook.metadata["llmref_key"] = key(notebook)
     write(notebook, RUNS / f"{slug}.ipynb")
     return notebook
+
+
+def failure(slug: str, notebook: NotebookNode, error: str) -> str:
+    """What went wrong in a cell: where in the experiment's file, the error, and what to do about it."""
+    codes = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    failed = next(c for c in codes if any(o.output_type == "error" for o in c.get("outputs", [])))
+    name = failed.metadata.name
+    error = re.sub(r"\x1b\[[0-9;]*m", "", error).strip()
+    lines = (EXPERIMENTS / f"{slug}.py").read_text(encoding="utf-8").split("\n")
+    begin = next(place for place, line in enumerate(lines) if re.match(rf'# %%.*name="{name}"', line)) + 1
+    begin += next(place for place, line in enumerate(lines[begin:]) if line.strip())  # the cell's first line
+    inside = re.findall(r"Cell In\[\d+\], line (\d+)", error)
+    line = begin + int(inside[0]) if inside else begin
+    advice = "mend the code"
+    if error.split("\n")[-1].startswith("AssertionError"):
+        advice = "the claim no longer holds: mend the code, or change the claim on both pages"
+    return f"docs/experiments/{slug}.py:{line}: cell '{name}': {advice}\n{error}"
 
 
 def attempt(slug: str, progress: "tqdm[Any]") -> SiteError | None:

@@ -52,6 +52,13 @@ def hook(name: str) -> ModuleType:
 
 def cells(slug: str) -> list[str]:
     """The names of an experiment's code cells."""
+    file = experiments.EXPERIMENTS / f"{slug}.py"
+    return cells_at(slug, file.stat().st_mtime_ns if file.exists() else 0)
+
+
+@cache
+def cells_at(slug: str, time: int) -> list[str]:
+    """The names as they were at a time: a page asks for them once for each of its cells."""
     return [cell.metadata.name for cell in experiments.read(slug).cells if cell.cell_type == "code"]
 
 

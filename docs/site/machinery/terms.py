@@ -22,6 +22,8 @@ class Term:
     """What a reader may type into the search for it, in either language."""
     page: str
     sentences: dict[str, str]
+    line: int
+    """Where it stands in the file."""
 
 
 @cache
@@ -33,7 +35,9 @@ def terms(file: Path = DOCS / "terms.csv") -> dict[str, Term]:
     """
     found: dict[str, Term] = {}
     with file.open(encoding="utf-8", newline="") as rows:
-        for number, row in enumerate(csv.DictReader(rows), start=2):
+        reader = csv.DictReader(rows)
+        for row in reader:
+            number = reader.line_num
             term = Term(
                 slug=row["slug"],
                 names={"en": row["english"], "ko": row["korean"]},
@@ -41,14 +45,15 @@ def terms(file: Path = DOCS / "terms.csv") -> dict[str, Term]:
                 also=tuple(word for word in row["also"].split("|") if word),
                 page=row["page"],
                 sentences={"en": row["sentence_en"], "ko": row["sentence_ko"]},
+                line=number,
             )
             if not re.fullmatch(r"[a-z0-9-]+", term.slug) or term.slug in found:
                 raise SiteError(
-                    f"{file.name}:{number}: slug '{term.slug}', expected a new one of a-z, 0-9 and -"
+                    f"docs/{file.name}:{number}: slug '{term.slug}', expected a new one of a-z, 0-9 and -"
                 )
             if not all(term.names.values()) or not all(term.sentences.values()):
                 raise SiteError(
-                    f"{file.name}:{number}: '{term.slug}' lacks a name or a sentence in a language"
+                    f"docs/{file.name}:{number}: '{term.slug}' lacks a name or a sentence in a language"
                 )
             found[term.slug] = term
     return found
