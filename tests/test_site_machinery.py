@@ -384,7 +384,7 @@ def test_a_number_is_looked_for_in_its_own_section(demo: Path) -> None:
     ("steps", "message"),
     [
         (STEPS.replace("    2. Two.", "    Two."), "page.md:11: steps with 1 numbered items; write"),
-        (STEPS.replace("    1.", "  1.").replace("    2.", "  2."), "page.md:11: steps with 0 numbered items"),
+        (STEPS.replace("    1.", "  1.").replace("    2.", "  2."), "page.md:11: steps with 0 numbered"),
         (STEPS.replace(' "Title"', ""), "page.md:11: steps without a title; write"),
     ],
 )
@@ -438,7 +438,7 @@ def test_a_broken_reference_is_found(
     monkeypatch.setattr(references, "PACKAGE", demo / "llmref")
     problems = write(demo, f"{KO}\n{text}\n", f"{EN}\n{text}\n")
     for language in ("ko", "en"):
-        assert any(each.startswith(f"docs/{language}/page.md:10: ") and message in each for each in problems)
+        assert any(each.startswith(f"docs/{language}/page.md:11: ") and message in each for each in problems)
 
 
 def test_a_missing_value_of_a_real_model_is_found(
@@ -452,18 +452,18 @@ def test_a_missing_value_of_a_real_model_is_found(
     problems = write(demo, f"{KO}\n!models heads\n", f"{EN}\n!models heads\n")
     assert len(problems) == 2
     for problem, language in zip(problems, ("ko", "en"), strict=True):
-        assert f"docs/{language}/page.md:10: docs/models/gpt2.json: no num_attention_heads or" in problem
+        assert f"docs/{language}/page.md:11: docs/models/gpt2.json: no num_attention_heads or" in problem
         assert "add the published value" in problem
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        (', ko="키"', "", "demo.py:28: text() without its label in 'ko'; add ko=…"),
-        (', ko="대각선이 있는 격자입니다."', "", "demo.py:26: figure() without its label in 'ko'; add ko=…"),
-        ('en="key"', 'en="key 7"', "demo.py:28: the number 7 is in the label in 'en' only; write"),
-        ("A grid with", "A grid of 4 with", "demo.py:26: the number 4 is in the label in 'en' only"),
-        ("대각선이 있는", "대각선이 있는 레이어", "demo.py:26: '레이어', the glossary says '층'; write that"),
+        (', ko="키"', "", "demo.py:24: text() without its label in 'ko'; add ko=…"),
+        (', ko="대각선이 있는 격자입니다."', "", "demo.py:22: figure() without its label in 'ko'; add ko=…"),
+        ('en="key"', 'en="key 7"', "demo.py:24: the number 7 is in the label in 'en' only; write"),
+        ("A grid with", "A grid of 4 with", "demo.py:22: the number 4 is in the label in 'en' only"),
+        ("대각선이 있는", "대각선이 있는 레이어", "demo.py:22: '레이어', the glossary says '층'; write that"),
         ("설명 3개.", "설명 3개, 레이어.", "demo.py:3: '레이어', the glossary says '층'"),
     ],
 )
@@ -487,8 +487,8 @@ def test_a_number_in_an_experiments_text_is_in_both(site: Path) -> None:
     assert parity.check() == []
     file.write_text(EXPERIMENT.replace("Explains 3", "Explains 4"), encoding="utf-8")
     assert parity.check() == [
-        "docs/experiments/demo.py: the number 3 is in the text of 'ko' only",
-        "docs/experiments/demo.py: the number 4 is in the text of 'en' only",
+        "docs/experiments/demo.py:3: the number 3 is in the text of 'ko' only; write it in 'en' too",
+        "docs/experiments/demo.py:7: the number 4 is in the text of 'en' only; write it in 'ko' too",
     ]
 
 

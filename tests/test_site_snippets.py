@@ -108,7 +108,19 @@ def run(job: dict[str, Any], folder: Path, downloads: list[Path]) -> None:
     )
     assert done.returncode == 0, f"the reader's Python stopped:\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
     failure = json.loads(done.stdout.strip().splitlines()[-1])["failure"]
-    assert not failure, failure
+    advice = "mend the block, or say by data-reason why it cannot run"
+    assert not failure, f"{source_of(failure)}: {advice}\n{failure}"
+
+
+def source_of(failure: str) -> str:
+    """Where the block that failed is written: a page or an experiment, and its line."""
+    first = failure.partition("\n")[2].lstrip("\n").partition("\n")[0].strip()
+    files = [ROOT / "README.md", *ROOT.glob("docs/??/**/*.md"), *ROOT.glob("docs/experiments/*.py")]
+    for file in [*files, *ROOT.glob("llmref/**/*.py")]:
+        for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), start=1):
+            if first and line.strip() == first:
+                return f"{file.relative_to(ROOT).as_posix()}:{number}"
+    return "a block"
 
 
 @pytest.mark.parametrize("page", names_without_language())
@@ -127,6 +139,13 @@ def test_the_blocks_of_a_page_run(page: str, tmp_path: Path, count: Callable[...
             done.append(job)
         for what, number in counts.items():
             count(what, number)
+
+
+def test_a_block_that_fails_is_named_by_its_file_and_line() -> None:
+    text = (ROOT / "docs" / "en" / "index.md").read_text(encoding="utf-8")
+    line = text.split("\n").index("from llmref import generate, load_tiny") + 1
+    failure = "block 3:\nfrom llmref import generate, load_tiny\n\nTraceback …"
+    assert source_of(failure) in (f"docs/en/index.md:{line}", f"docs/ko/index.md:{line}")
 
 
 def test_the_blocks_of_the_readme_run(tmp_path: Path, count: Callable[..., None]) -> None:

@@ -33,11 +33,14 @@ def next_logits(ids):
 
 
 def label(ids, token):
-    """A token as text; where it is half a character, with what would come after it."""
+    """A token as text, whole characters, and "…" where the word goes on."""
     tokens = [token]
-    while "\ufffd" in tokenizer.decode(tokens):
-        tokens.append(int(next_logits(ids + tokens).argmax()))
-    return tokenizer.decode(tokens).strip() + "…" * (len(tokens) > 1)
+    while True:
+        following = int(next_logits(ids + tokens).argmax())
+        if "\ufffd" not in tokenizer.decode(tokens):
+            begin = tokenizer.decode([following])[:1]  # a new word begins with a space
+            return tokenizer.decode(tokens).strip() + "…" * (begin.isalpha() or begin == "\ufffd")
+        tokens.append(following)
 
 
 # %% [markdown] lang="ko"

@@ -94,6 +94,7 @@ for page in figure(
 # ## The two forms
 
 # %% name="forms"
+from llmref.config import FeedForwardConfig
 from llmref.feedforward import FeedForward
 
 forms = {

@@ -59,8 +59,9 @@ for page in figure(
     subplots=(1, 2),
 ):
     logits = llmref.trace(model, prompt_ids(prompts[page.language]))["logits"][0, -1]
-    entries = [*logits.topk(6).indices.tolist(), *logits.argsort()[[1024, 0]].tolist()]
-    names = [tokenizer.pieces([entry])[0].strip() for entry in entries]
+    entries = [*logits.topk(6).indices.tolist()]
+    entries += tokenizer.encode(page.text(en=" dog sleepy", ko=" 강아지 졸린"))
+    names = [tokenizer.decode([entry]).strip() for entry in entries]
     titles = (page.text(en="logits", ko="로짓"), page.text(en="probabilities", ko="확률"))
     for axes, title, values in zip(page.axes, titles, (logits, logits.softmax(dim=-1)), strict=True):
         axes.barh(range(8), values[entries], color=[COLORS[0]] * 6 + [COLORS[1]] * 2)

@@ -188,10 +188,10 @@ for page in figure(
     guess = math.log(vocabulary)
     page.axes.axhline(guess, color="#000", linewidth=1, linestyle="--")
     page.axes.text(-0.2, guess + 0.06, page.text(en="a guess", ko="찍었을 때"))
-    page.axes.set_ylim(0, 3.3)
+    page.axes.set_ylim(0, 4)
     page.axes.set_xticks([0.2, 1.2], [page.text(en=f"{n} blocks", ko=f"블록 {n}개") for n in (2, 12)])
     page.axes.set_ylabel(page.text(en="loss (nats)", ko="손실(nat)"))
-    page.axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0.8))
+    page.axes.legend(loc="upper center", ncols=2)
 
 # %% [markdown] lang="ko"
 # ## 가중치를 조금 건드리면
@@ -279,15 +279,15 @@ mean_free = vectors - vectors.mean(dim=-1, keepdim=True)
 rms, layer = RMSNorm(128), LayerNorm(128)
 print("same on vectors of mean 0:", torch.allclose(rms(mean_free), layer(mean_free), atol=1e-5))
 print("same on the others:       ", torch.allclose(rms(vectors), layer(vectors), atol=1e-5))
-print("parameters:", *(f"{kind} {sum(p.numel() for p in norm.parameters())}" for kind, norm in
-                       (("RMSNorm", rms), ("LayerNorm", layer))))  # fmt: skip
+for name, norm in (("RMSNorm", rms), ("LayerNorm", layer)):
+    print(f"parameters of {name}: {sum(parameter.numel() for parameter in norm.parameters())}")
 assert torch.allclose(rms(mean_free), layer(mean_free), atol=1e-5)
 assert not torch.allclose(rms(vectors), layer(vectors), atol=1e-5)
 
 # %% name="tiny-mean"
 tiny, tokenizer = llmref.load_tiny()
 seen = llmref.trace(tiny, [tiny.config.bos_id, *tokenizer.encode("Once upon a time")])
-print("how much of a vector's mean square is its mean, in what each norm of the tiny model reads")
+print("what each norm of the tiny model reads: the share of the mean in the mean square")
 for block in range(len(tiny.blocks)):
     shares = []
     for site in ("input", "middle"):

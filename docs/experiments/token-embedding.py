@@ -37,8 +37,9 @@ from figures import COLORS, figure
 from matplotlib.colors import LinearSegmentedColormap, to_rgba
 
 shown = 12
+ends = [(COLORS[1], 0.9), (COLORS[1], 0.0), (COLORS[0], 0.0), (COLORS[0], 0.9)]
 diverging = LinearSegmentedColormap.from_list(
-    "diverging", [to_rgba(COLORS[1], 0.9), to_rgba(COLORS[1], 0.0), to_rgba(COLORS[0], 0.9)]
+    "diverging", [(place, to_rgba(*end)) for place, end in zip((0, 0.5, 0.5, 1), ends, strict=True)]
 )
 for page in figure(
     "rows",
@@ -181,9 +182,9 @@ def agreement(order):
 found = agreement(rows)
 anyhow = shuffled(agreement, [torch.randperm(len(twins), generator=generator) for _ in range(500)])
 kindly = shuffled(agreement, [within_kinds() for _ in range(500)])
-print(f"agreement of the two maps                     {found:.3f}")
-print(f"words dealt at random,             95% from {anyhow[0]:+.3f} to {anyhow[1]:+.3f}")
-print(f"words dealt at random within kinds, 95% from {kindly[0]:+.3f} to {kindly[1]:+.3f}")
+print(f"agreement of the two maps {found:.3f}")
+print(f"words dealt out at random:         95% from {anyhow[0]:+.3f} to {anyhow[1]:+.3f}")
+print(f"only within their kinds at random: 95% from {kindly[0]:+.3f} to {kindly[1]:+.3f}")
 assert found > kindly[1] > anyhow[1]
 
 # %% name="maps-figure"

@@ -105,7 +105,7 @@ for page in figure(
     page.axes.plot([learning_rate_at(step, 0.01, 20, 320) for step in range(320)])
     page.axes.set_xlabel(page.text(en="step", ko="단계"))
     page.axes.set_ylabel(page.text(en="learning rate", ko="학습률"))
-    page.axes.set_yticks([0, 0.005, 0.01])
+    page.axes.set_yticks([0, 0.01])
 
 # %% [markdown] lang="ko"
 # ## 이 글에서 가능한 가장 낮은 손실
@@ -189,9 +189,9 @@ from figures import COLORS, figure
 for page in figure(
     "curve",
     en="Loss against the step, logarithmic: it falls steeply, then more slowly, towards a dashed line, the "
-    "entropy, and stays above it. A dotted line just above the dashed one is the tiny model.",
+    "entropy, and stays above it. A diamond beside its end, nearly on the dashed line, is the tiny model.",
     ko="단계에 따른 손실, 로그 눈금. 처음에는 가파르게, 나중에는 천천히 점선 쪽으로 내려가고 "
-    "그 아래로는 가지 않습니다. 긴 점선은 엔트로피이고, 바로 위의 짧은 점선은 작은 모델입니다.",
+    "그 아래로는 가지 않습니다. 점선은 엔트로피이고, 오른쪽 끝 점선에 거의 닿은 마름모는 작은 모델입니다.",
     size=(5.4, 4),
 ):
     axes = page.axes
@@ -200,7 +200,10 @@ for page in figure(
         list(measured), list(measured.values()), "o", color=COLORS[1],
         label=page.text(en="held-out documents", ko="따로 둔 문서"),
     )  # fmt: skip
-    axes.axhline(shipped, color=COLORS[2], linestyle=":", label=page.text(en="tiny model", ko="작은 모델"))
+    axes.plot(
+        [recipe.steps * 1.08], [shipped], "D", color=COLORS[2], clip_on=False,
+        label=page.text(en="tiny model", ko="작은 모델"),
+    )  # fmt: skip
     axes.axhline(entropy, color="#000", linestyle="--", label=page.text(en="entropy", ko="엔트로피"))
     axes.set_yscale("log")
     axes.set_yticks([0.5, 1, 2, 4, 8], ["0.5", "1", "2", "4", "8"])

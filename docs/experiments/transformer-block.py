@@ -228,10 +228,10 @@ for page in figure(
     "cut",
     en="Three bar charts over blocks 0 to 4, each with a bar for attention cut and one for feedforward cut: "
     "how much the loss rises, facts right, references right. Cutting the first feedforward breaks "
-    "everything. Among the others, facts suffer little, and references suffer most where attention is cut.",
+    "everything, and cutting the first attention does most of the harm after it. Later cuts do far less.",
     ko="0번부터 4번 블록까지 막대그래프 세 개. 블록마다 어텐션을 끌 때와 피드포워드를 끌 때의 막대가 있고, "
     "차례로 손실이 느는 양, 사실 정답률, '그것' 정답률입니다. 첫 피드포워드를 끄면 모두 무너집니다. "
-    "나머지에서는 사실은 조금만 나빠지고, '그것'이 가리키는 대상은 어텐션을 끌 때 가장 많이 틀립니다.",
+    "그다음으로는 첫 어텐션을 끌 때 가장 나빠지고, 그 뒤의 부분을 끌 때는 훨씬 덜 나빠집니다.",
     size=(5, 7),
     subplots=(3, 1),
 ):

@@ -111,7 +111,8 @@ def address() -> str:
 def digest(draft: bool) -> str:
     """A digest of all that the pages are made of."""
     made_of = hashlib.sha256(repr((draft, address(), [version(name) for name in MADE_WITH])).encode())
-    files = [file for folder in (DOCS, PACKAGE, RUNS) for file in folder.rglob("*") if file.is_file()]
+    folders = (DOCS, PACKAGE, RUNS, ROOT / "benchmarks" / "results")
+    files = [file for folder in folders for file in folder.rglob("*") if file.is_file()]
     for file in sorted([*files, *(ROOT / name for name in CONFIGS.values())]):
         if "__pycache__" not in file.parts:
             made_of.update(file.relative_to(ROOT).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")

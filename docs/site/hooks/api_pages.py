@@ -13,7 +13,7 @@ from mkdocs.structure.pages import Page
 ORDER = (
     *("config", "tokenizer", "embedding", "positions", "rope", "cache", "attention", "feedforward"),
     *("normalization", "block", "model", "decoding", "generation", "families", "checkpoint", "trace", "cost"),
-    *("training", "corpus", "tiny", "cli"),
+    *("training", "corpus", "tiny", "twins", "exercises", "cli"),
 )
 """The order in which a token travels, as in the package's own house rules."""
 
@@ -43,7 +43,8 @@ def public_modules(module: griffe.Module) -> Iterator[griffe.Module]:
         child = module.modules[name]
         if not name.startswith("_") and not child.is_alias:
             yield child
-            yield from public_modules(child)
+            if name != "exercises":  # each of those is on its concept's page
+                yield from public_modules(child)
 
 
 def uri(module: griffe.Module) -> str:

@@ -16,6 +16,7 @@ from nbformat import NotebookNode
 
 FIGURE = re.compile(r'<figure data-figure="(?P<cell>[^"]+):(?P<output>\d+)"></figure>')
 WRAPPED = re.compile(r'<p>(<figure data-figure="[^"]+"></figure>|<p class="cell-link">.*?</p>)</p>')
+EMPTY_HEADER = re.compile(r"<th([^>]*)></th>")
 TERMINAL_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -28,8 +29,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Takes out the paragraph that Markdown puts around these in a list or an admonition."""
-    return WRAPPED.sub(r"\1", content)
+    """Takes out the paragraph that Markdown puts around these in a list; makes an empty corner no header."""
+    return EMPTY_HEADER.sub(r"<td\1></td>", WRAPPED.sub(r"\1", content))
 
 
 def on_page_context(

@@ -173,7 +173,7 @@ def facts(file: Path, language: str) -> Facts:
         for named in NAMED.finditer(line.text):
             if problem := name_problem(named["path"]):
                 found.problems.append(f"{where}: {problem}")
-        prose = NOT_PROSE.sub(" ", line.text)
+        prose = NOT_PROSE.sub(" ", STEP.sub("", line.text))  # the number of an item is not the author's
         for values in numbers(prose):
             found.numbers.setdefault(section, {}).setdefault(values, []).append(line.number)
         found.spelled.setdefault(section, set()).update(
@@ -285,28 +285,31 @@ def check_experiments() -> Iterator[str]:
     for file in sorted(EXPERIMENTS.glob("*.py")):
         text = file.read_text(encoding="utf-8")
         name = file.relative_to(ROOT).as_posix()
-        seen: dict[str, set[float]] = {language: set() for language in LANGUAGES}
-        first: dict[str, list[frozenset[float]]] = {language: [] for language in LANGUAGES}
+        seen: dict[str, dict[frozenset[float], int]] = {language: {} for language in LANGUAGES}
         for cell in jupytext.reads(text, fmt="py:percent").cells:
             language = cell.metadata.get("lang")
             if cell.cell_type != "markdown" or language not in LANGUAGES:
                 continue
-            for values in numbers(NOT_PROSE.sub(" ", cell.source)):
-                seen[language] |= values
-                first[language].append(values)
-            if language == "ko":
-                yield from prose_problems(cell.source, f"{name}:{line_of(text, cell.source)}")
+            for line in cell.source.split("\n"):
+                number = line_of(text, line)
+                for values in numbers(NOT_PROSE.sub(" ", line)):
+                    seen[language].setdefault(values, number)
+                if language == "ko":
+                    yield from prose_problems(line, f"{name}:{number}")
         for language, other in (("ko", "en"), ("en", "ko")):
-            for values in first[language]:
-                if not values & seen[other]:
-                    yield f"{name}: the number {min(values):g} is in the text of '{language}' only"
+            known = set().union(*seen[other])
+            for values, number in seen[language].items():
+                if not values & known:
+                    yield (
+                        f"{name}:{number}: the number {min(values):g} is in the text of '{language}' only; "
+                        f"write it in '{other}' too"
+                    )
         yield from label_problems(text, name)
 
 
 def line_of(text: str, part: str) -> int:
-    """The line on which the first line of a Markdown cell stands."""
-    first = part.strip().split("\n")[0]
-    return next((number for number, each in enumerate(text.split("\n"), 1) if first in each), 1)
+    """The line of a file on which a line of a Markdown cell stands."""
+    return next((number for number, each in enumerate(text.split("\n"), 1) if each == f"# {part}"), 1)
 
 
 def label_problems(text: str, name: str) -> Iterator[str]:
