@@ -102,7 +102,7 @@ def test_sparse_masks_are_what_their_words_say(
 
 
 def test_the_published_patterns_are_expressions() -> None:
-    """Child et al. (2019), section 4.2, as its formulas have it; a window with a global token."""
+    """Child et al. (2019), section 4.3, as its formulas have it; a window with a global token."""
     positions, stride = torch.arange(20)[None], 4
     two_kinds = (causal() & (window(stride + 1) | strided(stride))).dense(positions, positions)[0]
     fixed = (causal() & blocks(stride)).dense(positions, positions)[0]

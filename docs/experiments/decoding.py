@@ -318,7 +318,9 @@ for start in starts.values():
         print(f"  {name:<15} {again:.0%} of the tokens came before; {verdict}")
         if name == "no penalty":
             most = again
-        assert again <= most and not (told and name == "repetition 2")
+        assert again <= most
+        assert told or name != "repetition 1.1"
+        assert not told or name != "repetition 2"
 
 # %% name="again"
 stories = {

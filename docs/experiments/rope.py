@@ -40,13 +40,13 @@ def turn(vector, position):
 
 
 def show(name, vector):
-    pairs = (f"({x:5.2f}, {y:5.2f})" for x, y in vector.unflatten(0, (2, 2)).tolist())
-    print(f"{name:7} {' '.join(pairs)}")
+    pairs = (f"({x:5.2f},{y:5.2f})" for x, y in vector.unflatten(0, (2, 2)).tolist())
+    print(f"{name:6} {' '.join(pairs)}")
 
 
 def show_score(one, other):
     first, second = (one * other).unflatten(0, (2, 2)).sum(dim=-1).tolist()
-    print(f"score   {first:.3f} + {second:.3f} = {first + second:.3f}")
+    print(f"q · k  {first:.3f} + {second:.3f} = {first + second:.3f}")
     return first + second
 
 
@@ -98,7 +98,7 @@ dials(
 
 # %% name="step-speeds"
 for number, speed in enumerate(speeds.tolist()):
-    print(f"pair {number}: {speed:.1f} radians, {math.degrees(speed):4.1f} degrees a position")
+    print(f"pair {number}: {speed:.1f} radians, {math.degrees(speed):4.1f} degrees")
 
 # %% name="step-angles"
 for name, position in (("query", 7), ("key", 2)):
@@ -109,9 +109,9 @@ for name, position in (("query", 7), ("key", 2)):
 # %% name="step-query"
 angle = 7 * speeds[0].item()
 c, s = math.cos(angle), math.sin(angle)
-print(f"pair 0 by 7 radians: cos {c:.3f}, sin {s:.3f}")
-print(f"  first:  2 x {c:.3f} - 2 x {s:.3f} = {turn(query, 7)[0]:.3f}")
-print(f"  second: 2 x {c:.3f} + 2 x {s:.3f} = {turn(query, 7)[1]:.3f}")
+print(f"pair 0: cos 7 = {c:.3f}, sin 7 = {s:.3f}")
+print(f"  2 x {c:.3f} - 2 x {s:.3f} = {turn(query, 7)[0]:.3f}")
+print(f"  2 x {c:.3f} + 2 x {s:.3f} = {turn(query, 7)[1]:.3f}")
 show("before", query)
 show("after", turn(query, 7))
 print(f"length {query.norm():.2f} before, {turn(query, 7).norm():.2f} after")
@@ -169,8 +169,8 @@ assert abs(here - there) < 1e-3
 # %% name="step-distance"
 for position in (7, 6, 5, 4, 3, 2):
     score = turn(query, 7) @ turn(key, position)
-    alone = query @ turn(key, position - 7)  # the query not turned at all, the key by the distance
-    print(f"key at {position}: {score:5.2f}   key alone, by {position - 7:2}: {alone:5.2f}")
+    alone = query @ turn(key, position - 7)  # the key alone is turned
+    print(f"key at {position}: {score:5.2f}; alone by {position - 7:2}: {alone:5.2f}")
     assert abs(score - alone) < 1e-4
 
 # %% name="idea-figure"

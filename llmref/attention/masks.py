@@ -5,7 +5,7 @@ from the positions of the queries and of the keys. Nothing here counts rows: a c
 documents and a prompt in chunks all have the right mask because their positions are right.
 
 The published sparse patterns are expressions. Child et al., "Generating Long Sequences with Sparse
-Transformers" (2019), section 4.2: `causal() & (window(n) | strided(n))`. Beltagy et al., "Longformer" (2020),
+Transformers" (2019), section 4.3: `causal() & (window(n) | strided(n))`. Beltagy et al., "Longformer" (2020),
 section 3.1: `causal() & (window(n) | global_tokens(m))`.
 """
 
@@ -69,7 +69,7 @@ def window(size: int) -> Mask:
 def strided(stride: int) -> Mask:
     """A token looks at every `stride`-th position, counted from its own, itself included.
 
-    Source: Child et al., "Generating Long Sequences with Sparse Transformers" (2019), section 4.2, where some
+    Source: Child et al., "Generating Long Sequences with Sparse Transformers" (2019), section 4.3, where some
     heads look through a window and some look strided, so that two layers join any two positions.
 
     >>> positions = torch.arange(5)[None]
@@ -88,7 +88,7 @@ def strided(stride: int) -> Mask:
 def blocks(size: int) -> Mask:
     """A token looks inside its own block: positions 0 … `size` - 1 are one block, the next `size` another.
 
-    Source: Child et al. (2019), section 4.2, the first half of their fixed pattern; the second half, columns
+    Source: Child et al. (2019), section 4.3, the first half of their fixed pattern; the second half, columns
     that all later tokens look at, they give to other heads.
 
     >>> positions = torch.arange(4)[None]

@@ -68,7 +68,7 @@ def open_page(browser: Browser, site_url: str) -> Iterator[Callable[..., Page]]:
 @pytest.fixture(scope="module")
 def shared_context(browser: Browser) -> Iterator[BrowserContext]:
     """One context for the pages that are only looked at: what they share is fetched once."""
-    context = browser.new_context()
+    context = browser.new_context(color_scheme="light", reduced_motion="reduce")
     context.set_default_timeout(PATIENCE)
     yield context
     context.close()
@@ -120,16 +120,16 @@ def axe(page: Page, scheme: Literal["light", "dark"], whole: bool) -> list[str]:
     By all of its rules; where not `whole`, in the dark by those about colours alone: no other sees a scheme.
     """
     options: dict[str, object] = {"resultTypes": ["violations"]}
-    if whole or scheme == "light":
-        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    if scheme == "dark" and whole:
+        page.emulate_media(color_scheme=scheme)
         page.reload(wait_until="load")
         page.evaluate(SCROLL)
-        shown = page.evaluate("document.body.dataset.mdColorScheme")
-        if shown not in (SCHEMES[scheme], None):
-            return [f"is shown in {shown!r} to who prefers {scheme}"]
-    else:
+    elif scheme == "dark":
         page.evaluate("(name) => { document.body.dataset.mdColorScheme = name; }", SCHEMES[scheme])
         options["runOnly"] = COLOURS
+    shown = page.evaluate("document.body.dataset.mdColorScheme")
+    if shown not in (SCHEMES[scheme], None):
+        return [f"is shown in {shown!r} to who prefers {scheme}"]
     return [
         f"axe, {scheme}: {violation['id']}: {violation['help']}: "
         + ", ".join(" ".join(map(str, node["target"])) for node in violation["nodes"][:5])
