@@ -220,6 +220,32 @@ for n_heads in (1, 2, 4):
     print(f"heads: {n_heads}, right at 1, 2, 3, 4 back: " + ", ".join(f"{right:3.0f}%" for right in each))
 
 # %% [markdown] lang="ko"
+# ## 모델 전체에서는
+# 헤드 수만 다르고 나머지는 똑같은 작은 모델들입니다.
+# %% [markdown] lang="en"
+# ## In a whole model
+# Small models that are alike but for the number of heads.
+
+# %% name="twins"
+from llmref.twins import comparison, spread
+
+print("means of 3 seeds, in brackets the lowest and the highest")
+print("heads  parameters   loss                     references right")
+losses, right = [], []
+for label, found in comparison("heads").items():
+    losses.append(loss := spread(found, "loss"))
+    right.append(references := spread(found, "references"))
+    print(
+        f"{label:>5}{found[0].parameters:12,}   {loss.mean:.4f} ({loss.low:.4f}, {loss.high:.4f})"
+        f"{references.mean:6.0f}% ({references.low:.0f}%, {references.high:.0f}%)"
+    )
+
+means = [loss.mean for loss in losses]
+assert max(means) / min(means) < 1.01  # the losses differ by less than 1%,
+means = [references.mean for references in right]
+assert max(found.high - found.low for found in right) > max(means) - min(means)  # references more by seed
+
+# %% [markdown] lang="ko"
 # ## 작은 모델의 헤드
 # %% [markdown] lang="en"
 # ## The tiny model's heads

@@ -201,6 +201,29 @@ for page in figure(
     page.axes.legend(title=page.text(en="head", ko="헤드"))
 
 # %% [markdown] lang="ko"
+# ## 위치만 다른 모델들
+# %% [markdown] lang="en"
+# ## Models alike but for their positions
+
+# %% name="twins"
+from llmref import twins
+
+compared = twins.comparison("positions")
+ranges = {"loss": [], "references": []}
+print(f"{'':12}{'loss':^26}{'references, %':^24}")
+for label, trained in compared.items():
+    cells = []
+    for name, digits in (("loss", 4), ("references", 1)):
+        found = twins.spread(trained, name)
+        ranges[name].append(found)
+        cells.append(f"{found.mean:.{digits}f} ({found.low:.{digits}f} to {found.high:.{digits}f})")
+    print(f"{label:12}{cells[0]:<26}{cells[1]}")
+means = [found.mean for found in ranges["loss"]]
+assert max(means) < 1.01 * min(means)
+for found in ranges.values():  # all five ranges overlap
+    assert max(one.low for one in found) < min(one.high for one in found)
+
+# %% [markdown] lang="ko"
 # ## 예상해 보기
 # %% [markdown] lang="en"
 # ## Predict
