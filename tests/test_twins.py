@@ -61,7 +61,7 @@ def test_documents_are_the_short_ones_and_their_own_at_each_step() -> None:
 
 def test_the_hash_follows_what_was_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     before = recipe.recipe_hash()
-    monkeypatch.setattr(recipe, "TRAINING", replace(TRAINING, steps=7))
+    monkeypatch.setattr(recipe, "TRAINING", replace(TRAINING, steps=700))
     recipe.recipe_hash.cache_clear()
     assert recipe.recipe_hash() != before
     recipe.recipe_hash.cache_clear()
@@ -82,7 +82,7 @@ def test_a_spread_is_the_mean_and_the_ends() -> None:
 def test_the_command_trains_measures_and_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(make, "TRAINING", replace(TRAINING, steps=2, warmup_steps=1, documents_per_step=4))
     monkeypatch.setattr(make, "HELD_OUT_DOCUMENTS", 8)
-    monkeypatch.setattr(make, "QUESTIONS", 2)
+    monkeypatch.setattr(make, "QUESTIONS", 20)
     first = make.make("mqa", 1, tmp_path)
     assert math.isfinite(first.loss) and len(first.curve) == 1
     monkeypatch.setattr(make, "train", None)  # what is kept is read, not trained again

@@ -1,6 +1,6 @@
 # %% [markdown] lang="ko"
 # # 위치
-# 위치를 모르는 모델에게 프롬프트는 순서 없는 낱말 묶음입니다. 낱말을 섞어서 확인합니다.
+# 위치를 모르는 모델에 프롬프트는 순서 없는 단어 묶음입니다. 단어을 섞어서 확인합니다.
 # %% [markdown] lang="en"
 # # Positions
 # To a model without positions a prompt is a bag of words. We shuffle the words and look.
@@ -35,7 +35,7 @@ def last_logits(which, ids, mask=None):
 bag = without_positions()
 
 # %% [markdown] lang="ko"
-# ## 두 낱말을 맞바꾸기
+# ## 두 단어을 맞바꾸기
 # %% [markdown] lang="en"
 # ## Two words change places
 
@@ -66,7 +66,7 @@ for page in figure(
     "idea",
     en="Probabilities of dog, squirrel, cat after two sentences of the same words. With positions: dog after "
     "the first, squirrel after the second. Without: the same three bars after both.",
-    ko="낱말이 같은 두 문장 뒤에 dog, squirrel, cat이 올 확률. 위치가 있으면 첫 문장 뒤에는 dog, 둘째 문장 "
+    ko="단어이 같은 두 문장 뒤에 dog, squirrel, cat이 올 확률. 위치가 있으면 첫 문장 뒤에는 dog, 둘째 문장 "
     "뒤에는 squirrel입니다. 위치가 없으면 두 문장의 막대 세 개가 똑같습니다.",
     size=(5.4, 4.4),
     subplots=(2, 2),

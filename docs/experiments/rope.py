@@ -417,8 +417,10 @@ from figures import figure
 for page in figure(
     "gap",
     en="Loss against how far the second half was moved away, one line for each scaling. Without scaling it "
-    "rises slowly. Linear scaling is far worse everywhere. The others lie near the line without scaling.",
-    ko="뒤쪽 절반을 옮긴 거리에 따른 손실. 확장 방법마다 선이 하나입니다. 확장하지 않으면 천천히 오릅니다. "
+    "rises as soon as the halves are apart, and then stays. Linear scaling is far worse everywhere. "
+    "The others lie near the line without scaling.",
+    ko="뒤쪽 절반을 옮긴 거리에 따른 손실. 확장 방법마다 선이 하나입니다. "
+    "확장하지 않으면 두 절반이 떨어지자마자 오르고, 그 뒤로는 그대로입니다. "
     "선형은 어디에서나 훨씬 나쁩니다. 나머지는 확장하지 않은 선 가까이에 있습니다.",
     size=(5, 3.4),
 ):
