@@ -14,8 +14,8 @@ def encode_word(word: bytes, ranks: Mapping[tuple[bytes, bytes], int]) -> list[b
     neighbours with the lowest rank, join it wherever it stands, from left to
     right, and begin again, until no pair has a rank.
 
-        >>> encode_word(b"abab", {(b"a", b"b"): 0})
-        [b"ab", b"ab"]
+    With the ranks `{(b"a", b"b"): 0}` the word `b"abab"` becomes
+    `[b"ab", b"ab"]`.
     """
     raise NotImplementedError("write encode_word()")
 
