@@ -327,6 +327,35 @@ def test_both_languages_have_the_same_labels() -> None:
     assert labels.LABELS["ko"].keys() == labels.LABELS["en"].keys()
 
 
+# The search
+
+
+def test_the_search_index_holds_words_without_code_and_marks() -> None:
+    search = hook("search")
+    code_block = "llmref/rope.py:12<pre><code>def rotate(): ...</code></pre>"
+    link = "<p>This cell in the notebook <code>rope.shift</code></p>"
+    entries = [
+        {"location": "rope.html", "title": "RoPE", "text": ""},
+        {"location": "rope.html#rope", "title": "RoPE", "text": f"<p>A <em>rotation</em>.</p> {code_block}"},
+        {"location": "rope.html#code", "title": "Code", "text": f"<p>한 줄</p> {link}"},
+        {"location": "api/rope.html#x", "title": "x", "text": "<pre>f()</pre> <p>First.</p> <p>Next.</p>"},
+    ]
+    found = json.loads(search.smaller(json.dumps({"config": {}, "docs": entries})))["docs"]
+    assert [entry["text"] for entry in found] == ["", "A rotation .", "한 줄", "First."]
+    assert [entry["boost"] for entry in found] == [20, 20, 1, 0.2]
+
+
+def test_a_theme_whose_scripts_have_changed_stops_the_build() -> None:
+    search = hook("search")
+    script = 'L($(location.protocol!=="file:"),J("search"))'
+    assert search.patched(script, search.AT_ONCE, "") == 'L(J("search"))'
+    query = search.patched("search(e){if(e=ce(e),!e)return", search.QUERY, search.WHOLE_WORDS)
+    assert query.startswith("search(e){if(e=ce(e).split(/\\s+/).flatMap(")
+    assert query.endswith('.join(" "),!e)return')
+    with pytest.raises(SiteError, match="docs/site/hooks/search.py changes one place .*; found 0"):
+        search.patched("nothing of the kind", search.AT_ONCE, "")
+
+
 # The check of the two languages
 
 CODE = "!cell demo.load\n\n```python\nx = 1\n```\n"

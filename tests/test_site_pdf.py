@@ -40,7 +40,7 @@ def test_the_pdf_is_made_and_linked(language: str, count: Callable[..., None]) -
     pages = len(re.findall(rb"/Type /Page\b", content))
     assert content.startswith(b"%PDF-")
     assert pages > 2 * len(concepts()), f"{pages} pages"
-    assert file.stat().st_size < 20_000_000
+    assert file.stat().st_size < 15_000_000
     assert pdf.NAME in {address for _, address in links_of(f"{language}/index.html").links}
     count("pages of the PDFs", pages)
 

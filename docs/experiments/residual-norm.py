@@ -190,7 +190,7 @@ for page in figure(
     page.axes.text(-0.2, guess + 0.06, page.text(en="a guess", ko="찍었을 때"))
     page.axes.set_ylim(0, 4)
     page.axes.set_xticks([0.2, 1.2], [page.text(en=f"{n} blocks", ko=f"블록 {n}개") for n in (2, 12)])
-    page.axes.set_ylabel(page.text(en="loss (nats)", ko="손실(nat)"))
+    page.axes.set_ylabel(page.text(en="loss (nats)", ko="손실(나트)"))
     page.axes.legend(loc="upper center", ncols=2)
 
 # %% [markdown] lang="ko"

@@ -431,7 +431,7 @@ for page in figure(
         page.axes.plot(gaps, curve, marker=marker, markersize=5, label=page.text(en=name, ko=korean))
     page.axes.set_ylim(0)
     page.axes.set_xlabel(page.text(en="moved away by (positions)", ko="옮긴 거리(위치 수)"))
-    page.axes.set_ylabel(page.text(en="loss (nats)", ko="손실(nats)"))
+    page.axes.set_ylabel(page.text(en="loss (nats)", ko="손실(나트)"))
     page.axes.legend(fontsize=11)
 
 # %% [markdown] lang="ko"

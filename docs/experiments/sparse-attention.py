@@ -319,7 +319,7 @@ for page in figure(
     page.axes.plot(places, [loss.mean for loss in losses.values()], marker="o")
     page.axes.set_xticks(places, [page.text(en=label, ko=label.replace("all", "모두")) for label in twins])
     page.axes.set_xlabel(page.text(en="window (tokens)", ko="윈도(토큰)"))
-    page.axes.set_ylabel(page.text(en="loss (nats)", ko="손실(nat)"))
+    page.axes.set_ylabel(page.text(en="loss (nats)", ko="손실(나트)"))
 
 # %% [markdown] lang="ko"
 # ## 예상해 보기

@@ -65,7 +65,7 @@ for page in figure(
                 label = " ".join(f"{byte:02x}" for byte in part)
             if label.startswith(" "):
                 label = f"␣{label[1:]}"
-            axes.text(left + len(part) / 2, -row - 0.4, label, ha="center", va="center", fontsize=9.5)
+            axes.text(left + len(part) / 2, -row - 0.4, label, ha="center", va="center", fontsize=13)
             left += len(part)
 
 # %% [markdown] lang="ko"

@@ -209,7 +209,7 @@ for page in figure(
     axes.set_yticks([0.5, 1, 2, 4, 8], ["0.5", "1", "2", "4", "8"])
     axes.minorticks_off()
     axes.set_xlabel(page.text(en="step", ko="단계"))
-    axes.set_ylabel(page.text(en="loss (nats per token)", ko="손실(토큰당 nat)"))
+    axes.set_ylabel(page.text(en="loss (nats per token)", ko="손실(토큰당 나트)"))
     axes.legend()
 
 # %% [markdown] lang="ko"

@@ -198,6 +198,7 @@ def print_book(browser: Browser, language: str, text: str) -> None:
     if missing or page.locator(".katex-error").count():
         raise SiteError(f"the book in '{language}': missing {missing}, or a formula that cannot be set")
     target = kept(language, text)
+    # No tags: they double the file, and the pages themselves can be read aloud.
     page.pdf(
         path=str(target.with_suffix(".part")),
         prefer_css_page_size=True,
@@ -205,8 +206,6 @@ def print_book(browser: Browser, language: str, text: str) -> None:
         display_header_footer=True,
         header_template="<span></span>",
         footer_template=PAGE_NUMBER,
-        outline=True,
-        tagged=True,
     )
     page.close()
     for old in target.parent.glob(f"{language}-*.pdf"):
