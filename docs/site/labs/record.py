@@ -85,6 +85,8 @@ class Pieces:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         text = decoder.decode(self.unfinished + own)
         unfinished = decoder.getstate()[0]
+        if "\N{REPLACEMENT CHARACTER}" in text:  # bytes that can never be part of a character here
+            return {"kind": "bytes", "text": "", "hex": own.hex(" ").upper()}, unfinished
         shown = {
             "kind": "text" if text.strip() or not unfinished else "bytes",
             "text": text,

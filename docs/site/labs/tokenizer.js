@@ -121,8 +121,9 @@ export class Tokenizer {
     const bytes = Uint8Array.from([...before, ...own]);
     const unfinished = bytes.slice(bytes.length - unfinishedLength(bytes));
     const text = new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes.slice(0, bytes.length - unfinished.length));
-    const hex = Array.from(unfinished.slice(-own.length), (byte) => byte.toString(16).toUpperCase().padStart(2, "0"));
-    return { special: false, text, hex: hex.join(" "), unfinished };
+    // Bytes that can never be part of a character here are shown as they are.
+    if (text.includes("\uFFFD")) return { special: false, text: "", hex: hexOf(own), unfinished };
+    return { special: false, text, hex: hexOf(unfinished.slice(-own.length)), unfinished };
   }
 
   /** Each token of a text for display, after the ones before it. */
@@ -137,6 +138,9 @@ export class Tokenizer {
 }
 
 const NOTHING = new Uint8Array(0);
+
+/** Bytes as they are written: "EB B3". */
+const hexOf = (bytes) => Array.from(bytes, (byte) => byte.toString(16).toUpperCase().padStart(2, "0")).join(" ");
 
 /** How many bytes at the end begin a character and do not finish it. */
 function unfinishedLength(bytes) {
