@@ -278,11 +278,12 @@ def test_steps_are_played_by_the_keyboard(
 def test_axe_finds_nothing_in_any_still(name: str, open_page: Callable[..., Page]) -> None:
     page = open_page(name, reduced_motion="reduce", viewport=NARROW)
     for box in page.locator(".steps").all():
-        for _ in range(box.locator(":scope > ol > li").count()):
+        for still in range(box.locator(":scope > ol > li").count()):
+            if still:
+                box.locator(".steps__next").click()
             found = Axe().run(page, context=".steps", options={"resultTypes": ["violations"]})
             assert not [(each["id"], each["nodes"][0]["html"]) for each in found.response["violations"]]
             assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
-            box.locator(".steps__next").click()
 
 
 @pytest.mark.parametrize("name", STEPS or [NOT_BUILT])
