@@ -17,6 +17,9 @@ from shape_checker import UNCHECKED
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "llmref"
 DOCS = ROOT / "docs"
+sys.path.insert(0, str(DOCS / "site"))
+
+from machinery.concepts import concepts  # noqa: E402
 
 # The order in which a token travels. A module imports what stands above it, or beside it in its own folder.
 ORDER = (
@@ -129,19 +132,6 @@ def test_every_signature_with_a_tensor_is_checked_while_the_tests_run() -> None:
 @pytest.mark.parametrize("name", [name for name in ORDER if name not in ("sites", "tiny")])
 def test_every_module_has_its_tests(name: str) -> None:
     assert list((ROOT / "tests").glob(f"test_{name}*.py")), f"there is no tests/test_{name}.py"
-
-
-def concepts() -> list[str]:
-    """The concepts of the site, in the order of its navigation."""
-
-    class Loader(yaml.SafeLoader):
-        """Reads MkDocs' own tags as nothing."""
-
-    Loader.add_multi_constructor("", lambda loader, suffix, node: None)
-    nav = yaml.load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"), Loader)["nav"]  # noqa: S506
-    sections = [entry for entry in nav if isinstance(entry, dict) and "concepts" in entry]
-    assert len(sections) == 1, "mkdocs.yml has no section 'concepts' in its nav"
-    return [page.removesuffix(".md") for page in sections[0]["concepts"]]
 
 
 def test_every_concept_has_its_rooms() -> None:

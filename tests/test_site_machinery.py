@@ -1,7 +1,6 @@
 """The site's machinery: directives, code by path, experiments, figures, terms, the check of the languages."""
 
 import csv
-import importlib
 import json
 import re
 import subprocess
@@ -12,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from loading import module_at
 
 ROOT = Path(__file__).parents[1]
 SITE_SOURCES = ROOT / "docs" / "site"
@@ -60,11 +60,7 @@ for page in figure("grid", en="A grid with a diagonal.", ko="대각선이 있는
 
 
 def hook(name: str) -> ModuleType:
-    specification = importlib.util.spec_from_file_location(name, SITE_SOURCES / "hooks" / f"{name}.py")
-    assert specification and specification.loader
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    return module_at(SITE_SOURCES / "hooks" / f"{name}.py")
 
 
 @pytest.fixture

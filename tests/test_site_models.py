@@ -1,12 +1,10 @@
 """Real models: dated config files, one normaliser for all families' names, one table in both languages."""
 
-import importlib.util
 import json
 import re
 import sys
 from datetime import date
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import jupytext
@@ -15,33 +13,21 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 import llmref
-from llmref.cost import cost
+from llmref.config import AttentionConfig
+from llmref.cost import cache_bytes_per_token, cost
 
 ROOT = Path(__file__).parents[1]
 SITE_SOURCES = ROOT / "docs" / "site"
 sys.path.insert(0, str(SITE_SOURCES))
 
-from machinery import SiteError, models, pages  # noqa: E402
+from machinery import SiteError, model_table, models, pages  # noqa: E402
 
 FILES = sorted(models.MODELS.glob("*.json"))
 
 
-def hook() -> ModuleType:
-    specification = importlib.util.spec_from_file_location(
-        "models_hook", SITE_SOURCES / "hooks" / "models.py"
-    )
-    assert specification and specification.loader
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
-
-
-HOOK = hook()
-
-
 def table(line: str, language: str = "en") -> list[list[str]]:
     """The cells of the table that a line of a page becomes, header first."""
-    text = pages.replace_directives(line, "models", lambda directive: HOOK.table(directive, language))
+    text = pages.replace_directives(line, "models", lambda directive: model_table.table(directive, language))
     rows = [line for line in text.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows if not row.startswith("|--")]
 
@@ -66,9 +52,20 @@ def test_every_file_is_whole_and_every_column_has_a_value(file: Path) -> None:
     assert date.fromisoformat(found.retrieved) <= date.today()
     assert re.fullmatch(r"20\d\d-[01]\d", found.released)
     assert found.source.startswith("https://huggingface.co/")
-    for name, column in HOOK.COLUMNS.items():
-        for words in HOOK.WORDS.values():
-            HOOK.cell(name, column(found, words))
+    for name, column in model_table.COLUMNS.items():
+        for words in model_table.WORDS.values():
+            model_table.cell(name, column(found, words))
+
+
+@pytest.mark.parametrize(
+    "file", [file for file in FILES if not models.read(file).family.latent], ids=lambda file: file.stem
+)
+def test_the_cache_is_what_the_package_counts(file: Path) -> None:
+    found = models.read(file)
+    attention = AttentionConfig(
+        found.value("heads"), found.value("kv_heads"), found.value("head_dim"), rope=None
+    )
+    assert found.cache_bytes == found.value("layers") * cache_bytes_per_token(attention)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -204,18 +201,19 @@ def test_the_columns_stand_as_they_were_asked_for_and_the_models_by_age() -> Non
 
 
 def test_both_languages_show_the_same_numbers() -> None:
-    line = "!models " + " ".join(HOOK.COLUMNS)
+    line = "!models " + " ".join(model_table.COLUMNS)
     english, korean = (table(line, language) for language in ("en", "ko"))
     assert len(english) == len(korean) == len(FILES) + 1
     for left, right in zip(english[1:], korean[1:], strict=True):
         for one, other in zip(left, right, strict=True):
             assert sorted(re.findall(r"[\d,.]*\d", one)) == sorted(re.findall(r"[\d,.]*\d", other))
-    assert set(HOOK.WORDS["ko"]) == set(HOOK.WORDS["en"])
+    assert set(model_table.WORDS["ko"]) == set(model_table.WORDS["en"])
 
 
 def test_the_caption_has_the_newest_date() -> None:
     for language, words in (("en", "As of November 24, 2026"), ("ko", "2026년 11월 24일 기준")):
-        text = HOOK.table(pages.directive_of(pages.Line(1, "!models heads only=gpt2", False)), language)
+        directive = pages.directive_of(pages.Line(1, "!models heads only=gpt2", False))
+        text = model_table.table(directive, language)
         assert words in text
 
 

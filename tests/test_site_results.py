@@ -1,6 +1,5 @@
 """The tables of measured results, and the drawing of masks."""
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -8,6 +7,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from loading import module_at
 
 ROOT = Path(__file__).parents[1]
 SITE_SOURCES = ROOT / "docs" / "site"
@@ -17,15 +17,6 @@ from machinery import SiteError  # noqa: E402
 from machinery.pages import Directive  # noqa: E402
 
 from llmref.attention import Mask, blocks, causal, window  # noqa: E402
-
-
-def module(path: Path) -> ModuleType:
-    specification = importlib.util.spec_from_file_location(path.stem, path)
-    assert specification and specification.loader
-    found = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(found)
-    return found
-
 
 ABOUT = {
     "date": "2026-11-24",
@@ -49,7 +40,7 @@ ABOUT = {
 
 @pytest.fixture
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    hook = module(SITE_SOURCES / "hooks" / "results.py")
+    hook = module_at(SITE_SOURCES / "hooks" / "results.py")
     monkeypatch.setattr(hook, "RESULTS", tmp_path)
     return hook
 
@@ -98,7 +89,7 @@ def test_what_is_missing_is_named(results: ModuleType) -> None:
 
 
 def test_the_committed_results_can_be_shown() -> None:
-    hook = module(SITE_SOURCES / "hooks" / "results.py")
+    hook = module_at(SITE_SOURCES / "hooks" / "results.py")
     for language in ("ko", "en"):
         assert "| 4,096 |" in shown(hook, language)
 
@@ -108,7 +99,7 @@ def test_a_mask_is_drawn_as_one_square_for_each_pair(mask: Mask) -> None:
     import torch
     from matplotlib.figure import Figure
 
-    figures = module(SITE_SOURCES / "figures.py")
+    figures = module_at(SITE_SOURCES / "figures.py")
     axes = Figure().subplots()
     figures.draw_mask(axes, mask, 8, faint=causal())
     positions = torch.arange(8)[None]

@@ -22,10 +22,8 @@ TERMINAL_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     language = config.theme["language"]
-    try:
-        return replace_directives(markdown, "cell", lambda directive: block(directive, page, language))
-    except SiteError as error:
-        raise SiteError(f"{page.file.src_path}, {error}") from error
+    source = page.file.src_path
+    return replace_directives(markdown, "cell", lambda directive: block(directive, page, language), source)
 
 
 def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files) -> str:

@@ -38,10 +38,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    try:
-        return replace_directives(markdown, "lab", place)
-    except SiteError as error:
-        raise PluginError(f"{page.file.src_path}, {error}") from error
+    return replace_directives(markdown, "lab", place, page.file.src_path)
 
 
 def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files) -> str:

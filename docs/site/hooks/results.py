@@ -3,11 +3,10 @@
 The files are `benchmarks/results/<name>*.json`, as `benchmarks/<name>.py` writes them.
 """
 
-import json
-from pathlib import Path
 from typing import Any
 
 from machinery import ROOT, SiteError
+from machinery.data import entries
 from machinery.pages import Directive, replace_directives
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import Files
@@ -53,16 +52,15 @@ LABELS = {
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     language = config.theme["language"]
-    try:
-        return replace_directives(markdown, "results", lambda directive: tables(directive, language))
-    except SiteError as error:
-        raise SiteError(f"{page.file.src_path}, {error}") from error
+    source = page.file.src_path
+    return replace_directives(markdown, "results", lambda directive: tables(directive, language), source)
 
 
 def tables(directive: Directive, language: str) -> str:
     """Every result file of one benchmark, the newest first; a sentence where no GPU is among them."""
     directive.only()
-    found = [read(file) for file in sorted(RESULTS.glob(f"{directive.target}*.json"))]
+    files = sorted(RESULTS.glob(f"{directive.target}*.json"))
+    found = [entries(file, "benchmarks/results", NEEDED, "run the benchmark again") for file in files]
     if not found:
         raise SiteError(
             f"!results {directive.target}: no benchmarks/results/{directive.target}*.json; "
@@ -73,22 +71,6 @@ def tables(directive: Directive, language: str) -> str:
     if all(result["device"] == "cpu" for result in found):
         parts.append(LABELS[language]["no-gpu"])
     return "\n\n".join(parts)
-
-
-def read(file: Path) -> dict[str, Any]:
-    """One file.
-
-    Raises:
-        SiteError: If it is no JSON, or lacks something that a table needs.
-    """
-    try:
-        result = json.loads(file.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise SiteError(f"benchmarks/results/{file.name}:{error.lineno}: not JSON: {error.msg}") from error
-    missing = [name for name in NEEDED if name not in result]
-    if missing:
-        raise SiteError(f"benchmarks/results/{file.name}: no {', '.join(missing)}; run the benchmark again")
-    return result
 
 
 def table(result: dict[str, Any], labels: dict[str, str]) -> str:

@@ -1,6 +1,5 @@
 """`!code llmref.rope.rotate` becomes that object's source, with its file and line as the title."""
 
-from machinery import SiteError
 from machinery.code import source
 from machinery.pages import Directive, fence, replace_directives
 from mkdocs.config.defaults import MkDocsConfig
@@ -9,10 +8,7 @@ from mkdocs.structure.pages import Page
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    try:
-        return replace_directives(markdown, "code", block)
-    except SiteError as error:
-        raise SiteError(f"{page.file.src_path}, {error}") from error
+    return replace_directives(markdown, "code", block, page.file.src_path)
 
 
 def block(directive: Directive) -> str:

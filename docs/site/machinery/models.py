@@ -5,13 +5,13 @@ different names, and leave out what their code takes for granted: `NAMES` and `F
 that says so.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from machinery import DOCS, SiteError
+from machinery.data import entries
 
 MODELS = DOCS / "models"
 ENTRY = ("name", "source", "config_source", "retrieved", "released", "parameters", "config")
@@ -174,15 +174,15 @@ class RealModel:
 
     @property
     def cache_bytes(self) -> int:
-        """The bytes that one token leaves in the cache at 16 bits, by the package's own count."""
+        """The bytes that one token leaves in the cache at 16 bits.
+
+        It is what `llmref.cost.cache_bytes_per_token` counts, and a test holds the two equal; the package is not
+        imported here, because that would cost each build of a language the time that PyTorch takes to load.
+        """
         layers, numbers = self.value("layers"), 2
         if self.family.latent:  # one compressed vector for keys and values, and one rotated key for all heads
             return layers * (self.config["kv_lora_rank"] + self.config["qk_rope_head_dim"]) * numbers
-        from llmref.config import AttentionConfig
-        from llmref.cost import cache_bytes_per_token
-
-        heads, kv_heads, head_dim = (self.value(name) for name in ("heads", "kv_heads", "head_dim"))
-        return layers * cache_bytes_per_token(AttentionConfig(heads, kv_heads, head_dim, rope=None), numbers)
+        return layers * 2 * self.value("kv_heads") * self.value("head_dim") * numbers
 
 
 def read(file: Path) -> RealModel:
@@ -192,13 +192,7 @@ def read(file: Path) -> RealModel:
         SiteError: If it is no JSON, lacks an entry, or is of a family that `FAMILIES` does not have.
     """
     where = f"docs/models/{file.name}"
-    try:
-        entry = json.loads(file.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise SiteError(f"{where}:{error.lineno}: not JSON: {error.msg}") from error
-    missing = [key for key in ENTRY if key not in entry]
-    if missing:
-        raise SiteError(f"{where}: no {', '.join(missing)}; a file has {', '.join(ENTRY)}")
+    entry = entries(file, "docs/models", ENTRY, f"a file has {', '.join(ENTRY)}")
     kind = entry["config"].get("model_type")
     if kind not in FAMILIES:
         raise SiteError(

@@ -87,8 +87,14 @@ def directive_of(line: Line) -> Directive | None:
     return Directive(line.number, match["indent"], match["name"], target, options)
 
 
-def replace_directives(markdown: str, name: str, render: Callable[[Directive], str]) -> str:
-    """Puts what `render` gives, at the same indent and between blank lines, in the place of each `!name`."""
+def replace_directives(
+    markdown: str, name: str, render: Callable[[Directive], str], page: str | None = None
+) -> str:
+    """Puts what `render` gives, at the same indent and between blank lines, in the place of each `!name`.
+
+    Raises:
+        SiteError: As `render` does, with the line, and with the page where it is given.
+    """
     result = []
     for line in lines(markdown):
         directive = directive_of(line)
@@ -98,7 +104,8 @@ def replace_directives(markdown: str, name: str, render: Callable[[Directive], s
         try:
             rendered = render(directive)
         except SiteError as error:
-            raise SiteError(f"line {line.number}: {error}") from error
+            place = f"{page}, line {line.number}" if page else f"line {line.number}"
+            raise SiteError(f"{place}: {error}") from error
         result.extend((directive.indent + text).rstrip() for text in f"\n{rendered}\n".split("\n"))
     return "\n".join(result)
 

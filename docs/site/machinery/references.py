@@ -1,13 +1,10 @@
 """What a page points at is there: links, anchors, names of the package, cells. An answer says what to do."""
 
-import importlib.util
 import re
-import sys
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 
-from machinery import PACKAGE, ROOT, SITE_SOURCES, SiteError, code, experiments
+from machinery import PACKAGE, ROOT, SiteError, code, experiments, model_table
 from machinery.pages import HEADING, HEADING_ID, Directive, lines
 from machinery.terms import terms
 
@@ -32,22 +29,10 @@ def directive_problem(directive: Directive, language: str) -> str | None:
                     f"it has {', '.join(names)}"
                 )
         elif directive.name == "models":
-            hook("models").table(directive, language)
+            model_table.table(directive, language)
     except SiteError as error:
         return str(error)
     return None
-
-
-@cache
-def hook(name: str) -> ModuleType:
-    """A hook as a module: it knows what its own directive takes, and may import the package."""
-    if str(ROOT) not in sys.path:
-        sys.path.insert(0, str(ROOT))
-    found = importlib.util.spec_from_file_location(name, SITE_SOURCES / "hooks" / f"{name}.py")
-    assert found and found.loader
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
 
 
 def cells(slug: str) -> list[str]:
