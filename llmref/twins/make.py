@@ -7,6 +7,7 @@ from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 import click
 import torch
@@ -80,10 +81,15 @@ def make(twin: str, seed: int, run: Path) -> TwinResult:
     model = Transformer(TWINS[twin])
     losses = train(model, tokenizer, ShortDocuments(seed), TRAINING, file.parent, progress=False)
     result = measure(twin, seed, model, losses)
-    text = json.dumps({"recipe": recipe_hash(), "result": asdict(result)})
-    file.with_suffix(".writing").write_text(text, "utf-8")
-    file.with_suffix(".writing").rename(file)
+    _write(file, {"result": asdict(result)})
     return result
+
+
+def _write(file: Path, found: dict[str, Any], indent: int | None = None) -> None:
+    """What was found, with the recipe it belongs to: the whole file or none."""
+    writing = file.with_suffix(".writing")
+    writing.write_text(json.dumps({"recipe": recipe_hash(), **found}, indent=indent) + "\n", "utf-8")
+    writing.rename(file)
 
 
 @click.command()
@@ -101,9 +107,7 @@ def main(run: Path, out: Path, workers: int) -> None:
             result = found[jobs[job]] = job.result()
             tqdm.write(f"{result.twin}, seed {result.seed}: loss {result.loss:.4f}", file=sys.stderr)
     results = [asdict(found[twin, seed]) for twin in TWINS for seed in SEEDS]
-    text = json.dumps({"recipe": recipe_hash(), "torch": torch.__version__, "results": results}, indent=1)
-    out.with_suffix(".writing").write_text(text + "\n", "utf-8")
-    out.with_suffix(".writing").rename(out)
+    _write(out, {"torch": torch.__version__, "results": results}, indent=1)
 
 
 if __name__ == "__main__":
