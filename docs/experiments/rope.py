@@ -25,6 +25,15 @@ ids = [model.config.bos_id, *tokenizer.encode("The dog chased the squirrel becau
 # ## One query, one key
 # Four numbers, that is two pairs. The query of "it" stands at position 7, the key of "dog" at position 2.
 
+# %% name="sentences"
+for sentence in (
+    "옛날에 강아지가 작은 다람쥐를 쫓아갔습니다. 그것이 배가 고팠기 때문입니다.",
+    "The dog chased the squirrel because it was hungry.",
+):
+    pieces = ["⊢", *tokenizer.pieces(tokenizer.encode(sentence))]
+    print({position: pieces[position] for position in (2, 7)})
+    assert (pieces[2], pieces[7]) in ((" 강아지가", " 그것이"), (" dog", " it"))
+
 # %% name="vectors"
 query = torch.tensor([2.0, 2.0, 2.0, 0.0])  # of "it"
 key = torch.tensor([1.0, 1.0, 1.0, 1.0])  # of "dog"
