@@ -256,7 +256,7 @@ for page in figure(
         page.axes.plot([place - 0.2, place + 0.2], [mean(above)] * 2, color=COLORS[place])
     page.axes.set_xticks(range(3), sharing)
     page.axes.set_xlim(-0.6, 2.6)
-    page.axes.set_ylabel(page.text(en="loss above MHA (%)", ko="MHA보다 높은 손실(%)"))
+    page.axes.set_ylabel(page.text(en="loss against MHA (%)", ko="MHA와의 손실 차이(%)"))
 
 # %% [markdown] lang="ko"
 # ## 예상해 보기

@@ -183,7 +183,7 @@ for page in figure(
     en="Milliseconds against the number of tokens, both axes logarithmic. A pass for each token takes many "
     "times as long as one pass over all tokens.",
     ko="토큰 수에 따른 밀리초. 두 축 모두 로그 눈금입니다. "
-    "토큰마다 한 번씩 계산하면 모두 한 번에 계산할 때보다 몇 배나 오래 걸립니다.",
+    "토큰마다 한 번씩 계산하면 모두 한 번에 계산할 때보다 수십 배 오래 걸립니다.",
     size=(5, 3.4),
 ):
     names = (page.text(en="1 pass over all", ko="모두 한 번에"), page.text(en="a pass for each", ko="하나씩"))
