@@ -216,7 +216,8 @@ for name, call in (
     except ValueError as error:
         print(f"{name}: {error}")
 
-model(ids[:, :limit], llmref.sequential_positions(ids[:, :limit]))  # exactly at the limit: no error
+at_limit = model(ids[:, :limit], llmref.sequential_positions(ids[:, :limit]))
+print(f"exactly at the limit there is no error: logits {tuple(at_limit.shape)}")
 
 # %% [markdown] lang="ko"
 # ## 위치에 따른 손실

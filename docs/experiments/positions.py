@@ -66,7 +66,7 @@ for page in figure(
     "idea",
     en="Probabilities of dog, squirrel, cat after two sentences of the same words. With positions: dog after "
     "the first, squirrel after the second. Without: the same three bars after both.",
-    ko="단어이 같은 두 문장 뒤에 dog, squirrel, cat이 올 확률. 위치가 있으면 첫 문장 뒤에는 dog, 둘째 문장 "
+    ko="단어가 같은 두 문장 뒤에 dog, squirrel, cat이 올 확률. 위치가 있으면 첫 문장 뒤에는 dog, 둘째 문장 "
     "뒤에는 squirrel입니다. 위치가 없으면 두 문장의 막대 세 개가 똑같습니다.",
     size=(5.4, 4.4),
     subplots=(2, 2),

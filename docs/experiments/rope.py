@@ -415,7 +415,7 @@ for name in list(scalings)[1:]:
         parts.append(f"moved by {gaps[place]:4}: {mean:5.2f} ± {half:.2f}")
     print(f"{name:12} {'    '.join(parts)}")
 for name in ("linear", "YaRN", "Llama 3"):
-    assert bounds[name, 0][0] > 0  # new angles cost a model that never saw any,
+    assert bounds[name, 0][0] > 0  # other angles for the distances that it knows cost a model,
 assert bounds["dynamic NTK", 0] == (0, 0)  # this one leaves short texts alone,
 for name in list(scalings)[1:]:
     assert bounds[name, 1050][1] > 0  # and none is clearly better without training
