@@ -101,6 +101,8 @@ def run(job: dict[str, Any], folder: Path, downloads: list[Path]) -> None:
     done = subprocess.run(
         [python, "-P", ROOT / "tests" / "reader.py", order],
         cwd=empty,
+        # One thread each: the tests beside this one want the other cores, and threads that wait are slow.
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -22,6 +22,7 @@ NARROW = {"width": 390, "height": 844}
 HEAVIEST = 600_000  # bytes that a page may ask for before its reader asks for the search or for a lab
 WHOLE = {f"{language}/{slug}.html" for language in LANGUAGES for slug in [*concepts(), "index", "glossary"]}
 COLOURS = ["color-contrast", "link-in-text-block"]
+CONTRAST = 4.5  # of text against what is behind it: WCAG 2.2, 1.4.3
 
 SCROLL = """async () => {
     for (let y = 0; y < document.documentElement.scrollHeight; y += innerHeight) {
@@ -37,6 +38,35 @@ WIDER = """() => [...document.querySelectorAll("body *")]
     .map((element) => element.tagName.toLowerCase() + (element.id ? "#" + element.id : "")
         + [...element.classList].map((name) => "." + name).join(""))
     .slice(0, 8)"""
+
+
+# The words of all blocks of code whose colour is too near the one behind them, once for each pair of colours.
+FAINT = """() => {
+    const parse = (colour) => colour.match(/[\\d.]+/g).map(Number);
+    const over = ([r, g, b, a = 1], below) => [r, g, b].map((each, i) => each * a + below[i] * (1 - a));
+    const behind = (element) => {
+        const own = parse(getComputedStyle(element).backgroundColor);
+        if (own[3] === undefined) return own;
+        return over(own, element.parentElement ? behind(element.parentElement) : [255, 255, 255]);
+    };
+    const light = (colour) => colour
+        .map((each) => each / 255)
+        .map((each) => each <= 0.04045 ? each / 12.92 : ((each + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, each, i) => sum + each * [0.2126, 0.7152, 0.0722][i], 0);
+    const faint = new Map();
+    const words = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (words.nextNode()) {
+        const word = words.currentNode.data.trim();
+        const element = words.currentNode.parentElement;
+        if (!word || !element.closest(".highlight")) continue;
+        const back = behind(element);
+        const text = over(parse(getComputedStyle(element).color), back);
+        const [low, high] = [light(text), light(back)].sort((a, b) => a - b);
+        const contrast = (high + 0.05) / (low + 0.05);
+        if (contrast < CONTRAST) faint.set(`${text} on ${back}`, `${word} has ${contrast.toFixed(2)}`);
+    }
+    return [...faint].map(([pair, word]) => `code too faint, ${word}: ${pair}`);
+}""".replace("CONTRAST", str(CONTRAST))
 
 
 @pytest.fixture
@@ -117,26 +147,30 @@ def unread_formulas(page: Page) -> list[str]:
 def axe(page: Page, scheme: Literal["light", "dark"], whole: bool) -> list[str]:
     """What axe finds in the page, as shown to a reader who prefers this scheme.
 
-    By all of its rules; where not `whole`, in the dark by those about colours alone: no other sees a scheme,
-    and without the blocks of code: thousands of words in the few colours that the whole pages hold.
+    By all of its rules; in the dark by those about colours alone, for no other sees a scheme. The colours of
+    the thousands of words in blocks of code are left to `faint`, which asks the same of them in one go.
     """
-    options: dict[str, object] = {"resultTypes": ["violations"]}
-    looked_at = None if whole else {"exclude": [[".highlight"]]}
     if scheme == "dark" and whole:
         page.emulate_media(color_scheme=scheme)
         page.reload(wait_until="load")
         page.evaluate(SCROLL)
     elif scheme == "dark":
         page.evaluate("(name) => { document.body.dataset.mdColorScheme = name; }", SCHEMES[scheme])
-        options["runOnly"] = COLOURS
     shown = page.evaluate("document.body.dataset.mdColorScheme")
     if shown not in (SCHEMES[scheme], None):
         return [f"is shown in {shown!r} to who prefers {scheme}"]
-    return [
-        f"axe, {scheme}: {violation['id']}: {violation['help']}: "
-        + ", ".join(" ".join(map(str, node["target"])) for node in violation["nodes"][:5])
-        for violation in Axe().run(page, context=looked_at, options=options).response["violations"]
-    ]
+    wrong = [f"{scheme}: {each}" for each in page.evaluate(FAINT)]
+    runs: list[tuple[object, dict[str, object]]] = [({"exclude": [[".highlight"]]}, {"runOnly": COLOURS})]
+    if scheme == "light":
+        runs.append((None, {"rules": {rule: {"enabled": False} for rule in COLOURS}}))
+    for context, options in runs:
+        found = Axe().run(page, context=context, options={"resultTypes": ["violations"], **options})
+        wrong += [
+            f"axe, {scheme}: {violation['id']}: {violation['help']}: "
+            + ", ".join(" ".join(map(str, node["target"])) for node in violation["nodes"][:5])
+            for violation in found.response["violations"]
+        ]
+    return wrong
 
 
 def too_heavy(page: Page, asked: list[str], site_url: str) -> list[str]:

@@ -27,7 +27,7 @@ const wide = new ResizeObserver((entries) => {
   }
 });
 window.addEventListener("load", () => {
-  for (const each of document.querySelectorAll(".md-typeset__scrollwrap, div.arithmatex, .steps pre > code")) {
+  for (const each of document.querySelectorAll(".md-typeset__scrollwrap, div.arithmatex, pre > code")) {
     wide.observe(each);
   }
 });
