@@ -18,7 +18,8 @@ from llmref.sites import sites
 class TransformerBlock(nn.Module):
     """One block. Pre-norm: `x + layer(norm(x))`. Post-norm: `norm(x + layer(x))`.
 
-    Sandwich: `x + norm(layer(norm(x)))`. Parallel: `x + attention(norm(x)) + feedforward(norm(x))`.
+    Sandwich: `x + norm(layer(norm(x)))`. Output: `x + norm(layer(x))`. Parallel:
+    `x + attention(norm(x)) + feedforward(norm(x))`.
 
     >>> import torch
     >>> from llmref.config import AttentionConfig, FeedForwardConfig
@@ -32,13 +33,16 @@ class TransformerBlock(nn.Module):
     def __init__(self, config: BlockConfig, d_model: int) -> None:
         super().__init__()
         self.config = config
-        normalized, sandwich = config.norm_position != "none", config.norm_position == "sandwich"
-        self.attention_norm = make_norm(config.norm, d_model) if normalized else nn.Identity()
+
+        def norm(*positions: str) -> nn.Module:
+            return make_norm(config.norm, d_model) if config.norm_position in positions else nn.Identity()
+
+        self.attention_norm = norm("pre", "post", "sandwich")
         self.attention = MultiHeadAttention(config.attention, d_model)
-        self.attention_output_norm = make_norm(config.norm, d_model) if sandwich else nn.Identity()
-        self.feedforward_norm = make_norm(config.norm, d_model) if normalized else nn.Identity()
+        self.attention_output_norm = norm("output", "sandwich")
+        self.feedforward_norm = nn.Identity() if config.shared_norm else norm("pre", "post", "sandwich")
         self.feedforward = FeedForward(config.feedforward, d_model)
-        self.feedforward_output_norm = make_norm(config.norm, d_model) if sandwich else nn.Identity()
+        self.feedforward_output_norm = norm("output", "sandwich")
         self.sites = sites("input", "middle", "output")
 
     def forward(
@@ -58,7 +62,8 @@ class TransformerBlock(nn.Module):
         middle = self.sites["middle"](middle)
         # A parallel feedforward reads what attention read, not what attention left.
         stream = x if self.config.residual == "parallel" else middle
-        fed = self.feedforward(self.read(stream, self.feedforward_norm))
+        norm = self.attention_norm if self.config.shared_norm else self.feedforward_norm
+        fed = self.feedforward(self.read(stream, norm))
         return self.sites["output"](
             self.join(middle, self.feedforward_output_norm(fed), self.feedforward_norm)
         )
@@ -76,5 +81,6 @@ class TransformerBlock(nn.Module):
         norm: nn.Module,
     ) -> Float[Tensor, "batch tokens d_model"]:
         """The stream after a layer has added to it; in post-norm it is normalized then."""
+        added = added * self.config.residual_multiplier
         joined = added if self.config.residual == "none" else stream + added
         return norm(joined) if self.config.norm_position == "post" else joined

@@ -104,9 +104,10 @@ class StaticCache:
         self.length = length
         self.used = 0
         self.positions = torch.full((batch, length), -1, dtype=torch.long, device=device)
-        shapes = [(batch, b.attention.n_kv_heads, length, b.attention.head_dim) for b in config.blocks]
-        self.keys = [torch.zeros(shape, device=device, dtype=dtype) for shape in shapes]
-        self.values = [torch.zeros(shape, device=device, dtype=dtype) for shape in shapes]
+        self.keys, self.values = [], []
+        for heads, key_dim, value_dim in (block.attention.cached for block in config.blocks):
+            self.keys.append(torch.zeros(batch, heads, length, key_dim, device=device, dtype=dtype))
+            self.values.append(torch.zeros(batch, heads, length, value_dim, device=device, dtype=dtype))
 
     def extend(self, positions: Int[Tensor, "batch tokens"]) -> Int[Tensor, "batch keys"]:
         """Write the positions of the new tokens; gives those of all slots, -1 where a slot is empty."""

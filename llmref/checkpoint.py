@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from llmref.config import ModelConfig
+from llmref.families import FAMILIES, Rows, Stored, family_of
 from llmref.model import Transformer
 from llmref.tokenizer import Tokenizer
 
@@ -30,6 +31,7 @@ def save(
     folder: str | os.PathLike[str],
     *,
     dtype: torch.dtype | None = None,
+    family: str | None = None,
 ) -> None:
     """Write a model, and its tokenizer if there is one.
 
@@ -38,8 +40,10 @@ def save(
         tokenizer: Its tokenizer, or `None`.
         folder: Where to write; made if it is not there.
         dtype: The dtype of the weights on disk; the model's own if not given.
+        family: The family as which others shall read it (`"llama"`); our own format if not given.
 
     Raises:
+        ValueError: If there is no such family, or it cannot say this model's config.
         OSError: If the folder cannot be written; nothing in it has changed then.
 
     >>> import llmref, tempfile
@@ -52,14 +56,19 @@ def save(
     True
     """
     folder = Path(folder)
+    weights = _weights(model)
+    if family is None:
+        values = _to_json(model.config)
+    else:
+        made = family_of({"model_type": family})
+        values = made.to_json(model.config)
+        stored = made.stored(model.config, weights)
+        weights = {each.name: each.layout.pack([weights[name] for name in each.ours]) for each in stored}
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as name:
         writing = Path(name)
-        values = _to_json(model.config)
         (writing / "config.json").write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", "utf-8")
-        weights = {
-            name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in _weights(model).items()
-        }
+        weights = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in weights.items()}
         try:
             save_file(weights, writing / "model.safetensors", metadata={"format": "pt"})
         except SafetensorError as error:
@@ -89,25 +98,43 @@ def load(
         ValueError: If a file is damaged or does not fit the others, or the device is not there.
     """
     folder = Path(folder)
+    model = load_model(folder, device, dtype)
+    tokenizer = Tokenizer.load(_existing(folder / "tokenizer.json"))
+    if tokenizer.vocab_size > model.config.vocab_size:
+        raise ValueError(
+            f"{folder}: tokenizer.json has {tokenizer.vocab_size} entries, "
+            f"more than the {model.config.vocab_size} of config.json"
+        )
+    return model, tokenizer
+
+
+def load_model(
+    folder: str | os.PathLike[str],
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Transformer:
+    """Read a model without its tokenizer; the arguments and errors are those of `load`."""
+    folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"no checkpoint: {folder} is not a folder")
     device = find_device(device)
-    config = load_config(_existing(folder / "config.json"))
-    tokenizer = Tokenizer.load(_existing(folder / "tokenizer.json"))
-    if tokenizer.vocab_size > config.vocab_size:
-        raise ValueError(
-            f"{folder}: tokenizer.json has {tokenizer.vocab_size} entries, "
-            f"more than the {config.vocab_size} of config.json"
-        )
+    file = _existing(folder / "config.json")
+    values = _values(file)
+    config = load_config(file)
     with torch.device("meta"):
         model = Transformer(config)
-    weights = _read(_existing(folder / "model.safetensors"), _weights(model), device, dtype)
+    expected = _weights(model)
+    if values["model_type"] == MODEL_TYPE:
+        stored = [Stored(name, (name,), Rows()) for name in expected]
+    else:
+        stored = family_of(values).stored(config, expected)
+    weights = _read(_existing(folder / "model.safetensors"), expected, stored, device, dtype)
     if config.tied_embeddings:
         weights["lm_head.weight"] = weights["embedding.weight"]
     model.load_state_dict(weights, assign=True)
     if config.tied_embeddings:
         model.lm_head.weight = model.embedding.weight
-    return model.eval(), tokenizer
+    return model.eval()
 
 
 def load_config(file: str | os.PathLike[str]) -> ModelConfig:
@@ -116,19 +143,29 @@ def load_config(file: str | os.PathLike[str]) -> ModelConfig:
     Raises:
         ValueError: If it is not JSON, or not a config of ours; the message names the file and the value.
     """
+    values = _values(Path(file))
     try:
-        values = json.loads(Path(file).read_text("utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file} is not JSON: {error}") from None
-    if not isinstance(values, dict) or values.pop("model_type", None) != MODEL_TYPE:
-        raise ValueError(f"{file}: expected model_type {MODEL_TYPE!r}, found another or none")
-    for ours, theirs in (("bos_id", "bos_token_id"), ("eos_id", "eos_token_id")):
-        if theirs in values:
-            values[ours] = values.pop(theirs)
-    try:
+        if values["model_type"] != MODEL_TYPE:
+            return family_of(values).read(values)
+        del values["model_type"]
+        for ours, theirs in (("bos_id", "bos_token_id"), ("eos_id", "eos_token_id")):
+            if theirs in values:
+                values[ours] = values.pop(theirs)
         return ModelConfig.from_dict(values)
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from None
+
+
+def _values(file: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(file.read_text("utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{file} is not JSON: {error}") from None
+    known = [MODEL_TYPE, *sorted(FAMILIES)]
+    if not isinstance(values, dict) or values.get("model_type") not in known:
+        found = values.get("model_type") if isinstance(values, dict) else type(values).__name__
+        raise ValueError(f"{file}: model_type must be one of {', '.join(known)}, found {found!r}")
+    return values
 
 
 def find_device(device: str | torch.device) -> torch.device:
@@ -170,20 +207,29 @@ def _weights(model: Transformer) -> dict[str, Tensor]:
 
 
 def _read(
-    file: Path, expected: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype
+    file: Path,
+    ours: Mapping[str, Tensor],
+    expected: Sequence[Stored],
+    device: torch.device,
+    dtype: torch.dtype,
 ) -> dict[str, Tensor]:
     try:
         with safe_open(file, framework="pt", device=str(device)) as stored:
-            found = set(stored.keys())
-            if missing := sorted(set(expected) - found):
+            found, names = set(stored.keys()), {each.name for each in expected}
+            if missing := sorted(names - found):
                 raise ValueError(f"{file}: {_count(missing, 'tensor')} missing, the first is {missing[0]!r}")
-            if extra := sorted(found - set(expected)):
+            if extra := sorted(found - names):
                 raise ValueError(f"{file}: {_count(extra, 'tensor')} unknown, the first is {extra[0]!r}")
-            for name, tensor in expected.items():
-                shape = tuple(stored.get_slice(name).get_shape())
-                if shape != tuple(tensor.shape):
-                    raise ValueError(f"{file}: {name} should have shape {tuple(tensor.shape)}, found {shape}")
-            return {name: stored.get_tensor(name).to(dtype) for name in expected}
+            weights: dict[str, Tensor] = {}
+            for each in expected:
+                parts = [ours[name] for name in each.ours]
+                wanted = tuple(each.layout.pack(parts).shape)
+                shape = tuple(stored.get_slice(each.name).get_shape())
+                if shape != wanted:
+                    raise ValueError(f"{file}: {each.name} should have shape {wanted}, found {shape}")
+                unpacked = each.layout.unpack(stored.get_tensor(each.name).to(dtype), parts)
+                weights |= dict(zip(each.ours, unpacked, strict=True))
+            return weights
     except SafetensorError as error:
         raise ValueError(f"{file} is damaged or not a safetensors file: {error}") from None
 

@@ -158,7 +158,7 @@ def attention_cost(
     """
     inner, kept = config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim
     matrices = 2 * d_model * inner + 2 * d_model * kept  # query and output; key and value
-    biases = inner + 2 * kept + d_model if config.bias else 0
+    biases = (inner + 2 * kept if config.bias else 0) + (d_model if config.output_bias else 0)
     pair = 2 * 2 * inner  # a score and a weighted sum, for all heads
     return Part(
         parameters=matrices + biases,

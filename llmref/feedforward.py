@@ -1,7 +1,9 @@
 """The feedforward network: each token's vector alone goes wide, through a nonlinearity, and back."""
 
 from collections.abc import Callable
+from functools import partial
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -10,7 +12,10 @@ from llmref.sites import sites
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": nn.functional.relu,
+    "relu_squared": lambda x: nn.functional.relu(x).square(),  # So et al., "Primer" (2021), section 3
     "gelu": nn.functional.gelu,
+    "gelu_tanh": partial(nn.functional.gelu, approximate="tanh"),
+    "gelu_sigmoid": lambda x: x * torch.sigmoid(1.702 * x),  # Hendrycks & Gimpel (2016), section 2
     "silu": nn.functional.silu,
 }
 
@@ -30,6 +35,7 @@ class FeedForward(nn.Module):
 
     def __init__(self, config: FeedForwardConfig, d_model: int) -> None:
         super().__init__()
+        self.config = config
         self.activation = ACTIVATIONS[config.activation]
         self.gate = nn.Linear(d_model, config.d_ff, bias=config.bias) if config.gated else None
         self.up = nn.Linear(d_model, config.d_ff, bias=config.bias)
@@ -41,5 +47,8 @@ class FeedForward(nn.Module):
         if self.gate is None:
             hidden = self.activation(self.up(x))
         else:
-            hidden = self.activation(self.gate(x)) * self.up(x)
+            gate, up = self.gate(x), self.up(x)
+            if self.config.limit is not None:
+                gate, up = gate.clamp(max=self.config.limit), up.clamp(-self.config.limit, self.config.limit)
+            hidden = self.activation(gate) * (up + self.config.up_offset)
         return self.sites["output"](self.down(self.sites["hidden"](hidden)))

@@ -87,11 +87,11 @@ def _loop(
     for _ in range(steps):
         with torch.inference_mode():
             hidden = model.hidden_states(tokens, sequential_positions(tokens, position), cache)
-            logits = model.lm_head(hidden[:, -1])
+            logits = model.logits(hidden[:, -1])
             position += tokens.shape[1]
             chosen = strategy.choose(logits, generator, so_far, prompt_length=len(ids))
         token_id = int(chosen)
-        if token_id == model.config.eos_id:
+        if token_id in model.config.end_ids:
             return
         yield token_id
         tokens = chosen[:, None]
@@ -156,7 +156,7 @@ def beam_search(
     for step in range(1, steps + 1):
         with torch.inference_mode():
             hidden = model.hidden_states(tokens, sequential_positions(tokens, position), cache)
-            log_probabilities = finite(model.lm_head(hidden[:, -1])).log_softmax(dim=-1).cpu()
+            log_probabilities = finite(model.logits(hidden[:, -1])).log_softmax(dim=-1).cpu()
         position += tokens.shape[1]
         totals = torch.tensor([[beam.log_probability] for beam in running]) + log_probabilities
         # Twice as many as are kept: at most half of them end here, so enough are left to go on.
@@ -166,7 +166,7 @@ def beam_search(
             row, token_id = divmod(index, totals.shape[1])
             total = float(best.values[rank])
             beam = Beam([*running[row].ids, token_id], total, total / step**length_penalty)
-            if token_id == model.config.eos_id:
+            if token_id in model.config.end_ids:
                 finished += [beam] if rank < beams else []
             elif len(going_on) < beams:
                 rows.append(row)

@@ -9,9 +9,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from llmref.attention.backends import BACKENDS, Backend
+from llmref.attention.backends import Backend, check_backend
 from llmref.attention.heads import MultiHeadAttention
 from llmref.attention.masks import Mask, causal, window
+from llmref.attention.scoring import soft_cap
 from llmref.block import TransformerBlock
 from llmref.cache import Cache
 from llmref.config import ModelConfig
@@ -45,6 +46,9 @@ class Transformer(nn.Module):
         super().__init__()
         self.config = config
         self.embedding = TokenEmbedding(config.vocab_size, config.d_model)
+        self.embedding_norm = (
+            make_norm(config.norm, config.d_model) if config.embedding_norm else nn.Identity()
+        )
         self.positional_embedding: nn.Module | None = None
         if config.positional_embedding == "learned":
             self.positional_embedding = LearnedPositions(config.context_length, config.d_model)
@@ -93,7 +97,14 @@ class Transformer(nn.Module):
             ValueError: If an id or a position is out of range, or the cache is full.
         """
         hidden = self.hidden_states(ids, positions, cache, mask)
-        return self.sites["logits"](self.lm_head(hidden))
+        return self.sites["logits"](self.logits(hidden))
+
+    def logits(self, hidden: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch vocab"]:
+        """What the LM head makes of `hidden_states`: one number for each entry of the vocabulary."""
+        logits = self.lm_head(hidden)
+        if self.config.logit_multiplier != 1.0:
+            logits = logits * self.config.logit_multiplier
+        return logits if self.config.logit_soft_cap is None else soft_cap(logits, self.config.logit_soft_cap)
 
     def hidden_states(
         self,
@@ -111,6 +122,9 @@ class Transformer(nn.Module):
             allowed[size] = (mask if size is None else mask & window(size)).dense(positions, key_positions)
 
         x = self.sites["embedding"](self.embedding(ids))
+        if self.config.embedding_multiplier != 1.0:  # rounded as the weights are: so the models were trained
+            x = x * torch.tensor(self.config.embedding_multiplier, dtype=x.dtype)
+        x = self.embedding_norm(x)
         if self.positional_embedding is not None:
             x = x + self.positional_embedding(positions)
         for index, (block, config) in enumerate(zip(self.blocks, self.config.blocks, strict=True)):
@@ -156,10 +170,7 @@ class Transformer(nn.Module):
         Raises:
             ValueError: If there is no such backend.
         """
-        if backend not in BACKENDS:
-            raise ValueError(
-                f"no attention backend is named {backend!r}; there are {', '.join(sorted(BACKENDS))}"
-            )
+        check_backend(backend)
         layers = [module for module in self.modules() if isinstance(module, MultiHeadAttention)]
         before = [layer.backend for layer in layers]
         for layer in layers:

@@ -11,7 +11,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from llmref.config import DynamicNtkScaling, LinearScaling, Llama3Scaling, RopeScaling, YarnScaling
+from llmref.config import (
+    DynamicNtkScaling,
+    LinearScaling,
+    Llama3Scaling,
+    LongRopeScaling,
+    RopeScaling,
+    YarnScaling,
+)
 
 
 def rotation(
@@ -56,8 +63,8 @@ def frequencies(
         head_dim: The size of a head, an even number.
         base: The base of the frequencies.
         scaling: How the context is stretched; `None` if it is not.
-        lengths: How long each text is so far. Only dynamic NTK asks for it; without it a text counts as no
-            longer than those of the training.
+        lengths: How long each text is so far. Only dynamic NTK and long-rope ask for it; without it a text
+            counts as no longer than those of the training.
 
     Raises:
         ValueError: If `head_dim` is odd.
@@ -83,6 +90,8 @@ def frequencies(
             return yarn(plain, scaling, base)
         case Llama3Scaling():
             return llama3(plain, scaling)
+        case LongRopeScaling():
+            return long_rope(plain, scaling, lengths)
 
 
 def linear(plain: Float[Tensor, "half"], scaling: LinearScaling) -> Float[Tensor, "half"]:
@@ -138,8 +147,10 @@ def yarn(plain: Float[Tensor, "half"], scaling: YarnScaling, base: float) -> Flo
         """Which pair makes so many turns in the trained length: solves trained * frequency = 2 pi turns."""
         return half * math.log(trained / (2 * math.pi * turns), base)
 
-    first = max(math.floor(pair_that_makes(scaling.beta_fast)), 0)
-    last = min(math.ceil(pair_that_makes(scaling.beta_slow)), 2 * half - 1)
+    first, last = pair_that_makes(scaling.beta_fast), pair_that_makes(scaling.beta_slow)
+    if scaling.whole_pairs:
+        first, last = math.floor(first), math.ceil(last)
+    first, last = max(first, 0), min(last, 2 * half - 1)
     ramp = (torch.arange(half, device=plain.device) - first) / max(last - first, 0.001)
     squeezed = ramp.clamp(0, 1)  # 0 for the fast pairs, 1 for the slow ones
     return plain * (1 - squeezed) + plain / scaling.factor * squeezed
@@ -161,8 +172,28 @@ def llama3(plain: Float[Tensor, "half"], scaling: Llama3Scaling) -> Float[Tensor
     return plain * kept + plain / scaling.factor * (1 - kept)
 
 
+def long_rope(
+    plain: Float[Tensor, "half"], scaling: LongRopeScaling, lengths: Int[Tensor, "*batch"] | None
+) -> Float[Tensor, "*batch half"]:
+    """Each pair is slowed by a divisor of its own; texts longer than the original context have others.
+
+    The divisors come from a search, and are stored with the checkpoint. As with `dynamic_ntk`, the keys that
+    a cache holds keep the angles they were given; so does the peer library.
+
+    Source: Ding et al., "LongRoPE: Extending LLM Context Window Beyond 2 Million Tokens" (2024), section 3.
+
+    >>> scaling = LongRopeScaling((1.0, 2.0), (4.0, 8.0), original_context_length=10)
+    >>> long_rope(torch.ones(2), scaling, torch.tensor([10, 11])).tolist()
+    [[1.0, 0.5], [0.25, 0.125]]
+    """
+    short, long = (plain.new_tensor(factors) for factors in (scaling.short_factors, scaling.long_factors))
+    if lengths is None:
+        return plain / short
+    return plain / torch.where((lengths > scaling.original_context_length)[..., None], long, short)
+
+
 def attention_factor(scaling: RopeScaling | None) -> float:
-    """What the rotated queries and keys are multiplied by: 1, but for YaRN, which sharpens the scores.
+    """What rotated queries and keys are multiplied by: 1, but for YaRN and long-rope, which sharpen scores.
 
     More keys compete in a longer text. YaRN makes each score larger by the square of this factor, once for
     the query and once for the key. Source: Peng et al. (2023), section 3.4.
@@ -170,7 +201,13 @@ def attention_factor(scaling: RopeScaling | None) -> float:
     >>> attention_factor(None), round(attention_factor(YarnScaling(4, original_context_length=256)), 4)
     (1.0, 1.1386)
     """
-    return 0.1 * math.log(scaling.factor) + 1 if isinstance(scaling, YarnScaling) else 1.0
+    match scaling:
+        case YarnScaling(attention_factor=None):
+            return 0.1 * math.log(scaling.factor) + 1
+        case YarnScaling(attention_factor=float(factor)) | LongRopeScaling(attention_factor=float(factor)):
+            return factor
+        case _:
+            return 1.0
 
 
 def rotate(
@@ -179,10 +216,10 @@ def rotate(
     sin: Float[Tensor, "batch tokens half"],
     layout: Literal["half", "interleaved"] = "half",
 ) -> Float[Tensor, "batch heads tokens head_dim"]:
-    """Turn each pair of dimensions by its token's angle.
+    """Turn each pair of dimensions by its token's angle; dimensions that have no pair in the tables stay.
 
     Args:
-        x: Queries or keys.
+        x: Queries or keys. Where `2 * half` is less than `head_dim`, its first dimensions turn.
         cos: From `rotation`.
         sin: From `rotation`.
         layout: `"half"` pairs dimension i with i + head_dim / 2 (Llama's checkpoints in the Hugging Face
@@ -198,8 +235,11 @@ def rotate(
     True
     """
     cos, sin = cos[:, None].to(x.dtype), sin[:, None].to(x.dtype)
+    turned, rest = x[..., : 2 * cos.shape[-1]], x[..., 2 * cos.shape[-1] :]
     if layout == "half":
-        first, second = x.chunk(2, dim=-1)
-        return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
-    first, second = x[..., 0::2], x[..., 1::2]
-    return torch.stack([first * cos - second * sin, second * cos + first * sin], dim=-1).flatten(-2)
+        first, second = turned.chunk(2, dim=-1)
+        turned = torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
+    else:
+        first, second = turned[..., 0::2], turned[..., 1::2]
+        turned = torch.stack([first * cos - second * sin, second * cos + first * sin], dim=-1).flatten(-2)
+    return torch.cat([turned, rest], dim=-1)

@@ -58,7 +58,7 @@ def small_config(
     """A config of odd sizes, so that no two dimensions can be taken for each other."""
     rope = None if layout is None else RopeConfig(base=100.0, layout=layout)  # type: ignore[arg-type]
     block = BlockConfig(
-        AttentionConfig(n_heads, n_kv_heads, head_dim, window, bias, rope, alibi),
+        AttentionConfig(n_heads, n_kv_heads, head_dim, window, bias, rope, alibi, output_bias=bias),
         FeedForwardConfig(29, activation, gated, bias),  # type: ignore[arg-type]
         NormConfig(norm),  # type: ignore[arg-type]
         norm_position,  # type: ignore[arg-type]

@@ -15,6 +15,7 @@ from llmref.attention import attend, attention_weights, combine, dot_product_att
 from llmref.attention.backends import BACKENDS
 from llmref.attention.heads import MultiHeadAttention
 from llmref.attention.masks import Mask, causal, documents, window
+from llmref.attention.scoring import Scoring
 from llmref.cache import Cache, GrowingCache, StaticCache
 from llmref.config import AttentionConfig, ModelConfig
 from llmref.model import Transformer
@@ -66,7 +67,7 @@ def test_every_backend_is_the_formula(backend: str, bias_rows: int | None, learn
     wanted = inputs + [bias] if bias is not None and learned else inputs
     for tensor in wanted:
         tensor.requires_grad_()
-    found = attend(*inputs, allowed, backend, bias)  # type: ignore[arg-type]
+    found = attend(*inputs, allowed, backend, Scoring(bias=bias))  # type: ignore[arg-type]
     expected = in_loops(*inputs, allowed, bias)
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
     assert found[0, :, 1].abs().max() == 0
@@ -78,7 +79,10 @@ def test_a_bias_moves_attention_and_takes_the_dtype_of_the_queries(backend: str)
     (query, key, value), allowed, _ = one_case(None)
     bias = torch.zeros(1, 3, 4, 7)
     bias[:, 1, :, 2] = 100.0  # head 1 is told to look at key 2, and does wherever it may
-    plain, moved = (attend(query, key, value, allowed, backend, some) for some in (None, bias))  # type: ignore[arg-type]
+    plain, moved = (
+        attend(query, key, value, allowed, backend, Scoring(bias=some))  # type: ignore[arg-type]
+        for some in (None, bias)
+    )
     assert moved.dtype == torch.float64
     torch.testing.assert_close(moved[:, [0, 2]], plain[:, [0, 2]], rtol=1e-12, atol=1e-12)
     for row, query_place in product(range(2), range(4)):
@@ -121,7 +125,9 @@ def test_an_unknown_backend_is_named() -> None:
 @pytest.mark.parametrize("bias", [False, True])
 def test_multi_head_attention_is_pytorchs(bias: bool) -> None:
     torch.manual_seed(0)
-    layer = MultiHeadAttention(AttentionConfig(4, 4, 5, bias=bias, rope=None), d_model=20).double()
+    layer = MultiHeadAttention(
+        AttentionConfig(4, 4, 5, bias=bias, rope=None, output_bias=bias), d_model=20
+    ).double()
     twin = nn.MultiheadAttention(20, 4, bias=bias, batch_first=True, dtype=torch.float64)
     parts = (layer.query, layer.key, layer.value)
     with torch.no_grad():

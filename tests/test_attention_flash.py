@@ -12,6 +12,7 @@ from torch import Tensor
 from llmref.attention import Mask, blocks, causal, dot_product_attention, global_tokens, strided, window
 from llmref.attention.flash import naive_attention, tiled_attention
 from llmref.attention.memory import PeakMemory, SlowMemory
+from llmref.attention.scoring import Scoring
 
 MASKS = [
     causal(),
@@ -57,7 +58,7 @@ def test_it_is_the_naive_twin_however_it_is_cut(
         tensors.append(bias)
     for tensor in tensors:
         tensor.requires_grad_()
-    naive = dot_product_attention(*tensors[:3], allowed, bias)
+    naive = Scoring(bias=bias).attention(*tensors[:3], allowed)
     tiled = tiled_attention(*tensors[:3], allowed, bias, query_tile, key_tile)
     torch.testing.assert_close(tiled, naive, rtol=1e-12, atol=1e-12)
     assert not tiled.transpose(1, 2)[~allowed.any(dim=-1)].any()  # who sees nothing gets exactly 0

@@ -70,7 +70,7 @@ def test_the_files_are_those_of_the_usual_layout(saved: Path) -> None:
     values = json.loads((saved / "config.json").read_text("utf-8"))
     assert values["model_type"] == "llmref"
     assert values["bos_token_id"] == values["eos_token_id"] == 0
-    assert values["blocks"][1]["attention"]["rope"] == {"base": 100.0, "layout": "half", "scaling": None}
+    assert values["blocks"][1]["attention"]["rope"]["base"] == 100.0
     theirs = TheirTokenizer.from_file(str(saved / "tokenizer.json"))
     assert theirs.encode("the dog").ids == small_tokenizer().encode("the dog")
 

@@ -135,7 +135,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     [
         ("d_modle", 3, "ModelConfig has no d_modle; it has .*d_model"),
         ("blocks/0/attention/heads", 3, "AttentionConfig has no heads"),
-        ("blocks/0/attention/rope/scale", 3, "RopeConfig has no scale; it has base, layout"),
+        ("blocks/0/attention/rope/scale", 3, "RopeConfig has no scale; it has base, dims, layout, scaling"),
         ("blocks/0/attention/rope", 3, "RopeConfig must be a mapping of names to values, found 3"),
         ("blocks/0/attention/rope/layout", "quarter", "layout"),
         ("blocks/0/feedforward/activation", "tanh", "activation"),

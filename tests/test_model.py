@@ -20,7 +20,7 @@ from helpers import (
 from torch import Tensor, nn
 
 import llmref.model
-from llmref.attention import heads, masks
+from llmref.attention import heads, masks, scoring
 from llmref.attention.masks import causal, documents
 from llmref.cache import GrowingCache
 from llmref.config import (
@@ -88,6 +88,7 @@ def config_of(peer: nn.Module) -> ModelConfig:
             theirs.head_dim,
             window=getattr(theirs, "sliding_window", None),
             bias=getattr(theirs, "attention_bias", False),
+            output_bias=getattr(theirs, "attention_bias", False),
             rope=RopeConfig(theirs.rope_parameters["rope_theta"]),
         ),
         FeedForwardConfig(theirs.intermediate_size, theirs.hidden_act),
@@ -199,7 +200,7 @@ def test_left_padding_is_the_peer_librarys_and_changes_nothing(kind: str, more: 
 
 
 def no_square_root(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heads, "relevance_scores", lambda query, key: query @ key.mT)
+    monkeypatch.setattr(scoring, "relevance_scores", lambda query, key: query @ key.mT)
 
 
 def shifted_window(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,47 +2,71 @@
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from llmref.attention.dot_product import dot_product_attention
 from llmref.attention.flash import tiled_attention
+from llmref.attention.scoring import Scoring
 
-Backend = Literal["naive", "sdpa", "tiled"]
+Backend = Literal["auto", "naive", "sdpa", "tiled"]
+PLAIN = Scoring()
 
 
-def fused_attention(
-    query: Float[Tensor, "batch heads queries head_dim"],
-    key: Float[Tensor, "batch heads keys head_dim"],
-    value: Float[Tensor, "batch heads keys head_dim"],
-    allowed: Bool[Tensor, "batch queries keys"],
-    bias: Float[Tensor, "#batch heads queries keys"] | None = None,
-) -> Float[Tensor, "batch heads queries head_dim"]:
+def naive_backend(query: Tensor, key: Tensor, value: Tensor, allowed: Tensor, scoring: Scoring) -> Tensor:
+    """Both steps, every matrix written out."""
+    return scoring.attention(query, key, value, allowed)
+
+
+def fused_backend(query: Tensor, key: Tensor, value: Tensor, allowed: Tensor, scoring: Scoring) -> Tensor:
     """Both steps in PyTorch's fused kernel, which never writes the scores of a whole row to memory."""
     mask = allowed[:, None]
-    if bias is not None:  # the kernel takes one of the two, so a pair that is not allowed gets a bias of -inf
-        mask = bias.masked_fill(~mask, -math.inf)
-    return torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    if scoring.bias is not None:  # the kernel takes one of the two: a pair that is not allowed gets -inf
+        mask = scoring.bias.to(query.dtype).masked_fill(~mask, -math.inf)
+    return torch.nn.functional.scaled_dot_product_attention(
+        query, key, value, attn_mask=mask, scale=scoring.scale
+    )
 
 
-BACKENDS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor, Tensor | None], Tensor]] = {
-    "naive": dot_product_attention,
-    "sdpa": fused_attention,
-    "tiled": tiled_attention,
+def tiled_backend(query: Tensor, key: Tensor, value: Tensor, allowed: Tensor, scoring: Scoring) -> Tensor:
+    """FlashAttention in plain PyTorch."""
+    bias = None if scoring.bias is None else scoring.bias.to(query.dtype)
+    return tiled_attention(query, key, value, allowed, bias)
+
+
+BACKENDS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor, Scoring], Tensor]] = {
+    "naive": naive_backend,
+    "sdpa": fused_backend,
+    "tiled": tiled_backend,
 }
+
+
+def refusal(backend: Backend, scoring: Scoring) -> str | None:
+    """Why a backend cannot run this, or `None` if it can.
+
+    >>> refusal("sdpa", Scoring(soft_cap=50.0))
+    'sdpa has no soft cap'
+    """
+    if backend in ("sdpa", "tiled"):
+        if scoring.soft_cap is not None:
+            return f"{backend} has no soft cap"
+        if scoring.sinks is not None:
+            return f"{backend} has no sinks"
+    if backend == "tiled" and scoring.scale is not None:
+        return "tiled has no scale of its own"
+    return None
 
 
 def attend(
     query: Float[Tensor, "batch heads queries head_dim"],
     key: Float[Tensor, "batch heads keys head_dim"],
-    value: Float[Tensor, "batch heads keys head_dim"],
+    value: Float[Tensor, "batch heads keys value_dim"],
     allowed: Bool[Tensor, "batch queries keys"],
-    backend: Backend = "sdpa",
-    bias: Float[Tensor, "#batch heads queries keys"] | None = None,
-) -> Float[Tensor, "batch heads queries head_dim"]:
+    backend: Backend = "auto",
+    scoring: Scoring = PLAIN,
+) -> Float[Tensor, "batch heads queries value_dim"]:
     """Attention by the backend of that name.
 
     Args:
@@ -50,11 +74,11 @@ def attend(
         key: The keys, as many heads as the queries have.
         value: The values.
         allowed: Which keys each query may look at. A query that may look at none gets 0.
-        backend: How to run it.
-        bias: Finite numbers that are added to the scores, in the queries' dtype or cast to it.
+        backend: How to run it; `"auto"` takes the first that can.
+        scoring: What is done to the scores beside the plain two steps.
 
     Raises:
-        ValueError: If there is no such backend.
+        ValueError: If there is no such backend, or it cannot do what `scoring` asks for.
 
     >>> query, key, value = torch.randn(3, 1, 2, 5, 8).unbind()
     >>> allowed = torch.ones(5, 5, dtype=torch.bool).tril()[None]
@@ -62,9 +86,20 @@ def attend(
     >>> torch.allclose(naive, fused, atol=1e-6)
     True
     """
-    if backend not in BACKENDS:
-        raise ValueError(
-            f"no attention backend is named {backend!r}; there are {', '.join(sorted(BACKENDS))}"
-        )
-    bias = None if bias is None else bias.to(query.dtype)
-    return BACKENDS[backend](query, key, value, allowed, bias)
+    check_backend(backend)
+    if backend == "auto":
+        backend = "sdpa" if refusal("sdpa", scoring) is None else "naive"
+    if reason := refusal(backend, scoring):
+        raise ValueError(f"this attention cannot run on backend {backend!r}: {reason}")
+    return BACKENDS[backend](query, key, value, allowed, scoring)
+
+
+def check_backend(backend: str) -> None:
+    """Refuse a name that is no backend's.
+
+    Raises:
+        ValueError: If there is no such backend.
+    """
+    names = get_args(Backend)
+    if backend not in names:
+        raise ValueError(f"no attention backend is named {backend!r}; there are {', '.join(sorted(names))}")

@@ -47,8 +47,8 @@ def attention_weights(
 
 def combine(
     weights: Float[Tensor, "batch heads queries keys"],
-    value: Float[Tensor, "batch heads keys head_dim"],
-) -> Float[Tensor, "batch heads queries head_dim"]:
+    value: Float[Tensor, "batch heads keys value_dim"],
+) -> Float[Tensor, "batch heads queries value_dim"]:
     """Step two: each query's mix of the values, by its weights.
 
     >>> import torch
@@ -62,21 +62,15 @@ def combine(
 def dot_product_attention(
     query: Float[Tensor, "batch heads queries head_dim"],
     key: Float[Tensor, "batch heads keys head_dim"],
-    value: Float[Tensor, "batch heads keys head_dim"],
+    value: Float[Tensor, "batch heads keys value_dim"],
     allowed: Bool[Tensor, "batch queries keys"],
-    bias: Float[Tensor, "#batch heads queries keys"] | None = None,
-) -> Float[Tensor, "batch heads queries head_dim"]:
-    """Both steps: `combine(attention_weights(relevance_scores(query, key) + bias, allowed), value)`.
-
-    The bias is added to the scores: a head may so prefer some pairs to others, whatever they say (ALiBi).
+) -> Float[Tensor, "batch heads queries value_dim"]:
+    """Both steps: `combine(attention_weights(relevance_scores(query, key), allowed), value)`.
 
     >>> import torch
     >>> query = key = value = torch.eye(2)[None, None]
     >>> dot_product_attention(query, key, value, torch.eye(2, dtype=torch.bool)[None]).tolist()
     [[[[1.0, 0.0], [0.0, 1.0]]]]
     """
-    scores = relevance_scores(query, key)
-    if bias is not None:
-        scores = scores + bias
-    weights = attention_weights(scores, allowed)
+    weights = attention_weights(relevance_scores(query, key), allowed)
     return combine(weights, value)

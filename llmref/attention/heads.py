@@ -6,12 +6,15 @@ Decoding: One Write-Head is All You Need" (2019); Ainslie et al., "GQA" (2023), 
 
 from collections.abc import Callable
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from llmref.attention.backends import Backend, attend
-from llmref.attention.dot_product import attention_weights, combine, relevance_scores
+from llmref.attention.dot_product import combine
+from llmref.attention.scoring import Scoring
 from llmref.config import AttentionConfig
+from llmref.normalization import QueryKeyNorm
 from llmref.positions import alibi_bias, alibi_slopes
 from llmref.rope import rotate, rotation
 from llmref.sites import sites
@@ -36,11 +39,15 @@ class MultiHeadAttention(nn.Module):
     def __init__(self, config: AttentionConfig, d_model: int) -> None:
         super().__init__()
         self.config = config
-        self.backend: Backend = "sdpa"
+        self.backend: Backend = "auto"
         self.query = nn.Linear(d_model, config.n_heads * config.head_dim, bias=config.bias)
         self.key = nn.Linear(d_model, config.n_kv_heads * config.head_dim, bias=config.bias)
         self.value = nn.Linear(d_model, config.n_kv_heads * config.head_dim, bias=config.bias)
-        self.output = nn.Linear(config.n_heads * config.head_dim, d_model, bias=config.bias)
+        self.output = nn.Linear(config.n_heads * config.head_dim, d_model, bias=config.output_bias)
+        norm, head_dim = config.query_key_norm, config.head_dim
+        self.query_norm = QueryKeyNorm(norm, config.n_heads, head_dim) if norm else nn.Identity()
+        self.key_norm = QueryKeyNorm(norm, config.n_kv_heads, head_dim) if norm else nn.Identity()
+        self.sinks = nn.Parameter(torch.zeros(config.n_heads)) if config.sinks else None
         self.sites = sites("query", "key", "value", "scores", "weights", "head_outputs", "output")
 
     def forward(
@@ -60,32 +67,38 @@ class MultiHeadAttention(nn.Module):
             update: Stores the new keys and values in a cache and gives all of them; `None` for no cache.
             key_positions: Where the keys stand, cached keys first; `positions` where there is no cache.
         """
-        query = self.split(self.query(x))
-        key = self.split(self.key(x))
+        query = self.query_norm(self.split(self.query(x)))
+        key = self.key_norm(self.split(self.key(x)))
         value = self.split(self.value(x))
         if self.config.rope is not None:
             rope = self.config.rope
-            cos, sin = rotation(positions, self.config.head_dim, rope.base, rope.scaling)
+            turned = rope.turned(self.config.head_dim)
+            cos, sin = rotation(positions, turned, rope.base, rope.scaling)
             query, key = rotate(query, cos, sin, rope.layout), rotate(key, cos, sin, rope.layout)
         query, key, value = self.sites["query"](query), self.sites["key"](key), self.sites["value"](value)
         if update is not None:
             key, value = update(key, value)
-        bias = None
-        if self.config.alibi:
-            keys_stand = positions if key_positions is None else key_positions
-            bias = alibi_bias(alibi_slopes(self.config.n_heads), positions, keys_stand).to(query)
+        scoring = self.scoring(positions, positions if key_positions is None else key_positions)
         group = self.config.n_heads // self.config.n_kv_heads
         key, value = key.repeat_interleave(group, dim=1), value.repeat_interleave(group, dim=1)
         if self.backend == "naive":
-            scores = relevance_scores(query, key)
-            scores = self.sites["scores"](scores if bias is None else scores + bias)
-            weights = self.sites["weights"](attention_weights(scores, allowed))
+            scores = self.sites["scores"](scoring.scores(query, key))
+            weights = self.sites["weights"](scoring.weights(scores, allowed))
             heads = combine(weights, value)
         else:
-            heads = attend(query, key, value, allowed, self.backend, bias)
+            heads = attend(query, key, value, allowed, self.backend, scoring)
         heads = self.sites["head_outputs"](heads)
         return self.sites["output"](self.output(heads.transpose(1, 2).flatten(2)))
 
     def split(self, x: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch heads tokens head_dim"]:
         """Cut each token's vector into heads."""
         return x.unflatten(-1, (-1, self.config.head_dim)).transpose(1, 2)
+
+    def scoring(
+        self, positions: Int[Tensor, "batch tokens"], key_positions: Int[Tensor, "batch keys"]
+    ) -> Scoring:
+        """What this layer does to its scores, beside the plain two steps."""
+        bias = None
+        if self.config.alibi:
+            bias = alibi_bias(alibi_slopes(self.config.n_heads), positions, key_positions)
+        return Scoring(self.config.scale, self.config.soft_cap, bias, self.sinks)

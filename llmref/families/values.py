@@ -1,0 +1,243 @@
+"""Values of a `config.json`, read and written: one clear error where one does not fit."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import fields as dataclass_fields
+from typing import Any
+
+from llmref.config import (
+    AttentionConfig,
+    DynamicNtkScaling,
+    FeedForwardConfig,
+    LinearScaling,
+    Llama3Scaling,
+    LongRopeScaling,
+    ModelConfig,
+    RopeConfig,
+    RopeScaling,
+    YarnScaling,
+)
+
+MISSING = object()
+
+
+def get(values: Mapping[str, Any], name: str, kind: type | tuple[type, ...], default: Any = MISSING) -> Any:
+    """The value of that name, which must be of that kind; the default where it is not there or null.
+
+    Raises:
+        ValueError: If it is of another kind, or neither there nor has a default.
+
+    >>> get({"hidden_size": 64}, "hidden_size", int), get({}, "head_dim", int, None)
+    (64, None)
+    >>> get({"hidden_size": "64"}, "hidden_size", int)
+    Traceback (most recent call last):
+    ...
+    ValueError: hidden_size must be a number (int), found '64'
+    """
+    value = values.get(name)
+    if value is None:
+        if default is MISSING:
+            raise ValueError(f"{name} is missing")
+        return default
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        words = {
+            int: "a number (int)",
+            float: "a number",
+            str: "text",
+            bool: "true or false",
+            dict: "an object",
+        }
+        expected = " or ".join(words.get(each, each.__name__) for each in kinds)
+        raise ValueError(f"{name} must be {expected}, found {value!r}")
+    return value
+
+
+def only(values: Mapping[str, Any], name: str, *allowed: Any) -> None:
+    """Refuse a value that this package would not carry out; `None` among the allowed: it need not be there.
+
+    >>> only({"hidden_act": "tanh"}, "hidden_act", "silu")
+    Traceback (most recent call last):
+    ...
+    ValueError: hidden_act must be 'silu', found 'tanh'
+    """
+    value = values.get(name)
+    if not any(value == each and isinstance(value, bool) == isinstance(each, bool) for each in allowed):
+        raise ValueError(f"{name} must be {' or '.join(map(repr, allowed))}, found {value!r}")
+
+
+def plain_parts(config: ModelConfig) -> tuple[AttentionConfig, FeedForwardConfig, RopeConfig]:
+    """Attention, feedforward and rotation of the first block, for a family whose blocks have these kinds.
+
+    Raises:
+        ValueError: If one is of another kind; the message names it.
+    """
+    attention, feedforward = config.blocks[0].attention, config.blocks[0].feedforward
+    for name, part, kind in (
+        ("attention", attention, AttentionConfig),
+        ("feedforward", feedforward, FeedForwardConfig),
+        ("attention.rope", getattr(attention, "rope", None), RopeConfig),
+    ):
+        if not isinstance(part, kind):
+            raise ValueError(f"blocks[0].{name} must be a {kind.__name__}, found {part!r}")
+    return attention, feedforward, attention.rope  # type: ignore[return-value]
+
+
+def token_ids(config: ModelConfig) -> dict[str, Any]:
+    """The ids of the tokens that begin and end a text, as `config.json` has them."""
+    ends = [*([] if config.eos_id is None else [config.eos_id]), *config.stop_ids]
+    return {"bos_token_id": config.bos_id, "eos_token_id": ends if len(ends) > 1 else config.eos_id}
+
+
+def read_token_ids(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a `ModelConfig` that `token_ids` wrote."""
+    ends = get(values, "eos_token_id", (int, list), None)
+    ends = ends if isinstance(ends, list) else [ends]
+    return {
+        "bos_id": get(values, "bos_token_id", int, None),
+        "eos_id": ends[0] if ends else None,
+        "stop_ids": tuple(ends[1:]),
+    }
+
+
+# What the fields of a scaling are called in a config.json, and here.
+_ROPE_NAMES = {
+    "factor": "factor",
+    "original_max_position_embeddings": "original_context_length",
+    "beta_fast": "beta_fast",
+    "beta_slow": "beta_slow",
+    "attention_factor": "attention_factor",
+    "truncate": "whole_pairs",
+    "low_freq_factor": "low_frequency_factor",
+    "high_freq_factor": "high_frequency_factor",
+    "short_factor": "short_factors",
+    "long_factor": "long_factors",
+}
+_ROPE_TYPES: dict[str, type[RopeScaling]] = {
+    "linear": LinearScaling,
+    "dynamic": DynamicNtkScaling,
+    "yarn": YarnScaling,
+    "llama3": Llama3Scaling,
+    "longrope": LongRopeScaling,
+}
+
+
+def read_rope(
+    values: Mapping[str, Any],
+    head_dim: int,
+    *,
+    base: float = 10_000.0,
+    layout: str = "half",
+    layers: str | None = None,
+) -> RopeConfig:
+    """Rotary positions, as `rope_parameters` gives them, or the older `rope_theta` and `rope_scaling`.
+
+    Args:
+        values: The `config.json`.
+        head_dim: The size of the part of a head that rotation is about.
+        base: The base where none is given.
+        layout: Which dimensions pair up; no config.json says it.
+        layers: The kind of layers, where each kind has parameters of its own (`"full_attention"`).
+
+    Raises:
+        ValueError: If a value is missing or of another kind, or the type is not known.
+
+    >>> read_rope({"rope_theta": 500000.0, "rope_scaling": {"type": "linear", "factor": 4.0}}, head_dim=64)
+    RopeConfig(base=500000.0, layout='half', scaling=LinearScaling(factor=4.0, kind='linear'), dims=None)
+    """
+    said = get(values, "rope_parameters", dict, {})
+    if layers is not None:
+        said = get(said, layers, dict, {})
+    scaling = {**(get(values, "rope_scaling", dict, None) or {}), **said}
+    share = get(scaling, "partial_rotary_factor", float, get(values, "partial_rotary_factor", float, 1.0))
+    return RopeConfig(
+        base=get(scaling, "rope_theta", float, get(values, "rope_theta", float, base)),
+        layout=layout,  # type: ignore[arg-type]
+        scaling=_read_scaling(scaling, values),
+        dims=None if share == 1.0 else int(head_dim * share),
+    )
+
+
+def _read_scaling(said: Mapping[str, Any], values: Mapping[str, Any]) -> RopeScaling | None:
+    kind = said.get("rope_type", said.get("type", "default"))
+    kind = {"su": "longrope", "default": None}.get(kind, kind)
+    if kind is None:
+        return None
+    if kind not in _ROPE_TYPES:
+        raise ValueError(f"rope type must be one of default, {', '.join(_ROPE_TYPES)}, found {kind!r}")
+    context = get(values, "max_position_embeddings", int, None)
+    original = get(
+        said,
+        "original_max_position_embeddings",
+        int,
+        get(values, "original_max_position_embeddings", int, context),
+    )
+    fields = {
+        _ROPE_NAMES[name]: value for name, value in said.items() if name in _ROPE_NAMES and value is not None
+    }
+    if kind == "linear":
+        fields.pop("original_context_length", None)
+    else:
+        fields["original_context_length"] = original
+    if kind == "yarn":
+        fields.setdefault("factor", context / original)
+        fields["attention_factor"] = _yarn_attention_factor(said, fields["factor"])
+    if kind == "longrope":
+        factor = fields.pop("factor", context / original)
+        sharpened = math.sqrt(1 + math.log(factor) / math.log(original)) if factor > 1 else 1.0
+        fields.setdefault("attention_factor", sharpened)
+    known = {entry.name for entry in dataclass_fields(_ROPE_TYPES[kind])}
+    try:
+        return _ROPE_TYPES[kind](**{name: value for name, value in fields.items() if name in known})
+    except TypeError as error:
+        raise ValueError(f"rope type {kind}: {error}") from None
+
+
+def _yarn_attention_factor(said: Mapping[str, Any], factor: float) -> float | None:
+    """The factor of YaRN where a config names one, or makes one of two scales, as DeepSeek's do."""
+    if said.get("attention_factor") is not None or not (said.get("mscale") and said.get("mscale_all_dim")):
+        return get(said, "attention_factor", float, None)
+    above, below = get(said, "mscale", float), get(said, "mscale_all_dim", float)
+    return (0.1 * above * math.log(factor) + 1) / (0.1 * below * math.log(factor) + 1)
+
+
+def write_rope(rope: RopeConfig, head_dim: int, context_length: int) -> dict[str, Any]:
+    """What `read_rope` and `read_context_length` read back, in the older names, which every reader knows.
+
+    >>> write_rope(RopeConfig(), head_dim=64, context_length=2048)
+    {'max_position_embeddings': 2048, 'rope_theta': 10000.0}
+    """
+    values: dict[str, Any] = {"max_position_embeddings": context_length, "rope_theta": rope.base}
+    if rope.dims is not None:
+        values["partial_rotary_factor"] = rope.dims / head_dim
+    if rope.scaling is None:
+        return values
+    if isinstance(rope.scaling, LinearScaling):
+        values["max_position_embeddings"] = int(context_length / rope.scaling.factor)
+    elif isinstance(rope.scaling, DynamicNtkScaling):  # its length is the original one, by custom
+        values["max_position_embeddings"] = rope.scaling.original_context_length
+    kind = next(name for name, made in _ROPE_TYPES.items() if isinstance(rope.scaling, made))
+    scaling: dict[str, Any] = {"rope_type": kind}
+    for theirs, ours in _ROPE_NAMES.items():
+        value = getattr(rope.scaling, ours, None)
+        if value is not None:
+            scaling[theirs] = list(value) if isinstance(value, tuple) else value
+    return {**values, "rope_scaling": scaling}
+
+
+def read_context_length(values: Mapping[str, Any], rope: RopeConfig) -> int:
+    """How many tokens a model takes: what `config.json` says, or what the scaling stretches it to, if more.
+
+    >>> read_context_length({"max_position_embeddings": 4096}, RopeConfig(scaling=LinearScaling(factor=4.0)))
+    16384
+    """
+    length = int(get(values, "max_position_embeddings", int))
+    match rope.scaling:
+        case LinearScaling(factor=factor):
+            return int(length * factor)
+        case DynamicNtkScaling() | YarnScaling():
+            return max(length, int(rope.scaling.original_context_length * rope.scaling.factor))
+        case _:
+            return length
