@@ -9,8 +9,16 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from llmref.attention.heads import MultiHeadAttention, Update
-from llmref.config import BlockConfig
+from llmref.attention.latent import LatentAttention
+from llmref.config import (
+    AttentionConfig,
+    BlockConfig,
+    FeedForwardConfig,
+    LatentAttentionConfig,
+    MixtureConfig,
+)
 from llmref.feedforward import FeedForward
+from llmref.mixture_of_experts import MixtureOfExperts
 from llmref.normalization import make_norm
 from llmref.sites import sites
 
@@ -38,10 +46,10 @@ class TransformerBlock(nn.Module):
             return make_norm(config.norm, d_model) if config.norm_position in positions else nn.Identity()
 
         self.attention_norm = norm("pre", "post", "sandwich")
-        self.attention = MultiHeadAttention(config.attention, d_model)
+        self.attention = make_attention(config.attention, d_model)
         self.attention_output_norm = norm("output", "sandwich")
         self.feedforward_norm = nn.Identity() if config.shared_norm else norm("pre", "post", "sandwich")
-        self.feedforward = FeedForward(config.feedforward, d_model)
+        self.feedforward = make_feedforward(config.feedforward, d_model)
         self.feedforward_output_norm = norm("output", "sandwich")
         self.sites = sites("input", "middle", "output")
 
@@ -84,3 +92,29 @@ class TransformerBlock(nn.Module):
         added = added * self.config.residual_multiplier
         joined = added if self.config.residual == "none" else stream + added
         return norm(joined) if self.config.norm_position == "post" else joined
+
+
+def make_attention(
+    config: AttentionConfig | LatentAttentionConfig, d_model: int
+) -> MultiHeadAttention | LatentAttention:
+    """The attention layer that a config asks for.
+
+    >>> type(make_attention(AttentionConfig(n_heads=2, n_kv_heads=1, head_dim=8), d_model=16)).__name__
+    'MultiHeadAttention'
+    """
+    if isinstance(config, LatentAttentionConfig):
+        return LatentAttention(config, d_model)
+    return MultiHeadAttention(config, d_model)
+
+
+def make_feedforward(
+    config: FeedForwardConfig | MixtureConfig, d_model: int
+) -> FeedForward | MixtureOfExperts:
+    """The feedforward layer that a config asks for.
+
+    >>> type(make_feedforward(FeedForwardConfig(d_ff=64), d_model=16)).__name__
+    'FeedForward'
+    """
+    if isinstance(config, MixtureConfig):
+        return MixtureOfExperts(config, d_model)
+    return FeedForward(config, d_model)

@@ -42,7 +42,7 @@ class FeedForward(nn.Module):
         self.down = nn.Linear(config.d_ff, d_model, bias=config.bias)
         self.sites = sites("hidden", "output")
 
-    def forward(self, x: Float[Tensor, "batch tokens d_model"]) -> Float[Tensor, "batch tokens d_model"]:
+    def forward(self, x: Float[Tensor, "*tokens d_model"]) -> Float[Tensor, "*tokens d_model"]:
         """What the layer adds to the residual stream; no token sees another."""
         if self.gate is None:
             hidden = self.activation(self.up(x))

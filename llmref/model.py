@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from llmref.attention.backends import Backend, check_backend
 from llmref.attention.heads import MultiHeadAttention
+from llmref.attention.latent import LatentAttention
 from llmref.attention.masks import Mask, causal, window
 from llmref.attention.scoring import soft_cap
 from llmref.block import TransformerBlock
@@ -70,7 +71,7 @@ class Transformer(nn.Module):
         for name, parameter in self.named_parameters():
             if parameter.ndim == 2:
                 std = parameter.shape[1] ** -0.5
-                if name.endswith(("attention.output.weight", "feedforward.down.weight")):
+                if name.endswith(("attention.output.weight", ".down.weight")):
                     std /= math.sqrt(2 * len(self.blocks))
                 nn.init.normal_(parameter, std=std)
             elif name.endswith("bias"):
@@ -171,7 +172,9 @@ class Transformer(nn.Module):
             ValueError: If there is no such backend.
         """
         check_backend(backend)
-        layers = [module for module in self.modules() if isinstance(module, MultiHeadAttention)]
+        layers = [
+            module for module in self.modules() if isinstance(module, MultiHeadAttention | LatentAttention)
+        ]
         before = [layer.backend for layer in layers]
         for layer in layers:
             layer.backend = backend

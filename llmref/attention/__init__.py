@@ -3,9 +3,11 @@
 from llmref.attention.backends import attend
 from llmref.attention.dot_product import attention_weights, combine, dot_product_attention, relevance_scores
 from llmref.attention.heads import MultiHeadAttention
+from llmref.attention.latent import LatentAttention
 from llmref.attention.masks import Mask, blocks, causal, documents, global_tokens, strided, window
 
 __all__ = [
+    "LatentAttention",
     "Mask",
     "MultiHeadAttention",
     "attend",
