@@ -122,12 +122,12 @@ def cost(config: ModelConfig, batch: int = 1, context: int | None = None, bytes_
     d_model, vocab = config.d_model, config.vocab_size
     learned = config.context_length * d_model if config.positional_embedding == "learned" else 0
     attention = feedforward = Part()
-    norms = norm_parameters(config.norm, d_model)
+    norms = (2 if config.embedding_norm else 1) * norm_parameters(config.norm, d_model)
     for block in config.blocks:
         attention += attention_cost(block.attention, d_model, batch, context, bytes_per_number)
         feedforward += feedforward_cost(block, d_model, batch, context)
-        per_block = {"none": 0, "pre": 2, "post": 2, "sandwich": 4}[block.norm_position]
-        norms += per_block * norm_parameters(block.norm, d_model)
+        per_block = {"none": 0, "pre": 2, "post": 2, "output": 2, "sandwich": 4}[block.norm_position]
+        norms += (1 if block.shared_norm else per_block) * norm_parameters(block.norm, d_model)
 
     def weighed(part: Part) -> Part:
         return part + Part(weight_bytes=part.parameters * bytes_per_number)
@@ -182,8 +182,8 @@ def feedforward_cost(block: BlockConfig, d_model: int, batch: int, context: int)
 
 
 def norm_parameters(config: NormConfig, d_model: int) -> int:
-    """The weights of one normalization: RMSNorm scales each dimension, LayerNorm shifts it as well."""
-    return d_model if config.kind == "rms" else 2 * d_model
+    """The weights of one normalization: each dimension is scaled, and LayerNorm may shift it as well."""
+    return 2 * d_model if config.kind == "layer" and config.bias else d_model
 
 
 def cache_bytes_per_token(config: AttentionConfig, bytes_per_number: int = 2) -> int:

@@ -13,12 +13,14 @@ from llmref.config import AttentionConfig, BlockConfig, FeedForwardConfig, Model
 from llmref.cost import Cost, cost, count, size
 from llmref.model import Transformer, sequential_positions
 
-NORM = st.fixed_dictionaries({"kind": st.sampled_from(["rms", "layer"])})
+NORM = st.fixed_dictionaries({"kind": st.sampled_from(["rms", "layer"]), "bias": st.booleans()})
 
 
 @st.composite
 def blocks(draw: st.DrawFn) -> dict[str, Any]:
-    n_kv_heads, position = draw(st.integers(1, 3)), draw(st.sampled_from(["none", "pre", "post", "sandwich"]))
+    n_kv_heads = draw(st.integers(1, 3))
+    position = draw(st.sampled_from(["none", "pre", "post", "output", "sandwich"]))
+    residual = draw(st.sampled_from(["none", "serial"] + ["parallel"] * (position != "post")))
     return {
         "attention": {
             "n_heads": n_kv_heads * draw(st.integers(1, 3)),
@@ -26,6 +28,7 @@ def blocks(draw: st.DrawFn) -> dict[str, Any]:
             "head_dim": 2 * draw(st.integers(1, 4)),
             "window": draw(st.none() | st.integers(1, 4)),
             "bias": draw(st.booleans()),
+            "output_bias": draw(st.booleans()),
             "rope": draw(st.sampled_from([None, {}])),
             "alibi": draw(st.booleans()),
         },
@@ -36,7 +39,8 @@ def blocks(draw: st.DrawFn) -> dict[str, Any]:
         },
         "norm": draw(NORM),
         "norm_position": position,
-        "residual": draw(st.sampled_from(["none", "serial"] + ["parallel"] * (position != "post"))),
+        "residual": residual,
+        "shared_norm": position == "pre" and residual == "parallel" and draw(st.booleans()),
     }
 
 
@@ -48,6 +52,7 @@ CONFIGS = st.fixed_dictionaries(
         "context_length": st.integers(4, 12),
         "blocks": st.lists(blocks(), min_size=1, max_size=3),
         "norm": NORM,
+        "embedding_norm": st.booleans(),
         "tied_embeddings": st.booleans(),
         "positional_embedding": st.sampled_from([None, "sinusoidal", "learned"]),
     }
