@@ -1,8 +1,8 @@
 """What a family of published models is: its config and its tensors' names, each in both directions."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, Protocol
 
@@ -111,15 +111,18 @@ class Family:
         write: What `config.json` says of such a config, besides `model_type` and `architectures`.
         names: Their name for each of ours: of a module (its `weight` and `bias` follow) or of a tensor.
             `{block}` and `{expert}` stand for a number. A row for what a model does not have is left out.
+            A function, where the names depend on the config.
         ignored: Tensors that some checkpoints hold and that a model does not need, as regular expressions.
+        prefix: What most of the stored names begin with, where some checkpoints leave it out.
     """
 
     model_type: str
     architecture: str
     read: Callable[[Mapping[str, Any]], ModelConfig]
     write: Callable[[ModelConfig], dict[str, Any]]
-    names: Names
+    names: Names | Callable[[ModelConfig], Names]
     ignored: tuple[str, ...] = ()
+    prefix: str = ""
 
     def to_json(self, config: ModelConfig) -> dict[str, Any]:
         """The `config.json` of a model of this family.
@@ -128,16 +131,15 @@ class Family:
             ValueError: If the family cannot say all that the config says; the message names what is lost.
         """
         try:
-            written = self.write(config)
-        except ValueError as error:  # a part of another kind than the family has
+            values = {
+                "model_type": self.model_type,
+                "architectures": [self.architecture],
+                **token_ids(config),
+                **self.write(config),
+            }
+            again = self.read(values)
+        except ValueError as error:  # a part of another kind than the family has, or a value of another range
             raise ValueError(f"a config.json of {self.model_type} cannot say this config: {error}") from None
-        values = {
-            "model_type": self.model_type,
-            "architectures": [self.architecture],
-            **token_ids(config),
-            **written,
-        }
-        again = self.read(values)
         if again != config:
             place, wanted, found = differences(config, again)[0]
             raise ValueError(
@@ -158,8 +160,21 @@ class Family:
             raise ValueError(f"{self.model_type} has no name for {unnamed[0]}")
         return found
 
+    def as_found(self, stored: Sequence[Stored], found: Collection[str]) -> list[Stored]:
+        """The tensors that `stored` gave, under the names of a checkpoint that may leave out the prefix.
+
+        >>> from llmref.families import FAMILIES
+        >>> table = Stored("transformer.wte.weight", ("embedding.weight",), Rows())
+        >>> FAMILIES["gpt2"].as_found([table], ["wte.weight", "wpe.weight"])[0].name
+        'wte.weight'
+        """
+        if any(name.startswith(self.prefix) for name in found):
+            return list(stored)
+        return [replace(each, name=each.name.removeprefix(self.prefix)) for each in stored]
+
     def _stored(self, config: ModelConfig, ours: Mapping[str, Tensor]) -> Iterator[Stored]:
-        for theirs, row in self.names.items():
+        table = self.names(config) if callable(self.names) else self.names
+        for theirs, row in table.items():
             packed = Packed((row,)) if isinstance(row, str) else row
             layout = packed.layout(config) if callable(packed.layout) else packed.layout
             for suffix in ("", ".weight", ".bias"):

@@ -68,8 +68,81 @@ def only(values: Mapping[str, Any], name: str, *allowed: Any) -> None:
         raise ValueError(f"{name} must be {' or '.join(map(repr, allowed))}, found {value!r}")
 
 
-def plain_parts(config: ModelConfig) -> tuple[AttentionConfig, FeedForwardConfig, RopeConfig]:
-    """Attention, feedforward and rotation of the first block, for a family whose blocks have these kinds.
+def renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """A `config.json` whose older names have become the newer ones.
+
+    Args:
+        values: The `config.json`.
+        names: The newer name of each older one.
+
+    Raises:
+        ValueError: If the two names of a value are both there and do not agree.
+
+    >>> renamed({"n_embed": 64, "n_layer": 2}, {"n_embed": "hidden_size"})
+    {'n_layer': 2, 'hidden_size': 64}
+    """
+    made = {name: value for name, value in values.items() if name not in names}
+    for older, newer in names.items():
+        value, other = values.get(older), made.get(newer)
+        if value is not None and other is not None and value != other:
+            raise ValueError(f"{older} and {newer} must agree, found {value!r} and {other!r}")
+        if value is not None:
+            made[newer] = value
+    return made
+
+
+def even_share(d_model: int, n_heads: int) -> int:
+    """The size of a head, where the heads share the width of the stream.
+
+    >>> even_share(d_model=20, n_heads=3)
+    Traceback (most recent call last):
+    ...
+    ValueError: the width must be a multiple of the number of heads, found 20 for 3 heads
+    """
+    if n_heads < 1 or d_model % n_heads:
+        raise ValueError(
+            f"the width must be a multiple of the number of heads, found {d_model} for {n_heads} heads"
+        )
+    return d_model // n_heads
+
+
+# The names of a nonlinearity; where several mean the same one, the first is the one that is written.
+_ACTIVATIONS = {
+    "silu": "silu",
+    "swish": "silu",
+    "gelu": "gelu",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "gelu_new": "gelu_tanh",
+    "gelu_fast": "gelu_tanh",
+    "quick_gelu": "gelu_sigmoid",
+    "relu": "relu",
+    "relu2": "relu_squared",
+}
+
+
+def read_activation(values: Mapping[str, Any], name: str, default: str) -> Any:
+    """The nonlinearity of that name, as a `FeedForwardConfig` calls it.
+
+    >>> read_activation({"activation_function": "gelu_new"}, "activation_function", "gelu")
+    'gelu_tanh'
+    """
+    found = get(values, name, str, default)
+    if found not in _ACTIVATIONS:
+        raise ValueError(f"{name} must be one of {', '.join(_ACTIVATIONS)}, found {found!r}")
+    return _ACTIVATIONS[found]
+
+
+def write_activation(activation: str) -> str:
+    """What `read_activation` reads back.
+
+    >>> write_activation("gelu_tanh")
+    'gelu_pytorch_tanh'
+    """
+    return next(theirs for theirs, ours in _ACTIVATIONS.items() if ours == activation)
+
+
+def dense_parts(config: ModelConfig) -> tuple[AttentionConfig, FeedForwardConfig]:
+    """Attention and feedforward of the first block, for a family whose blocks have these kinds.
 
     Raises:
         ValueError: If one is of another kind; the message names it.
@@ -78,11 +151,22 @@ def plain_parts(config: ModelConfig) -> tuple[AttentionConfig, FeedForwardConfig
     for name, part, kind in (
         ("attention", attention, AttentionConfig),
         ("feedforward", feedforward, FeedForwardConfig),
-        ("attention.rope", getattr(attention, "rope", None), RopeConfig),
     ):
         if not isinstance(part, kind):
             raise ValueError(f"blocks[0].{name} must be a {kind.__name__}, found {part!r}")
-    return attention, feedforward, attention.rope  # type: ignore[return-value]
+    return attention, feedforward  # type: ignore[return-value]
+
+
+def plain_parts(config: ModelConfig) -> tuple[AttentionConfig, FeedForwardConfig, RopeConfig]:
+    """Attention, feedforward and rotation of the first block, for a family whose blocks have these kinds.
+
+    Raises:
+        ValueError: If one is of another kind; the message names it.
+    """
+    attention, feedforward = dense_parts(config)
+    if attention.rope is None:
+        raise ValueError("blocks[0].attention.rope must be a RopeConfig, found None")
+    return attention, feedforward, attention.rope
 
 
 def token_ids(config: ModelConfig) -> dict[str, Any]:
@@ -211,7 +295,10 @@ def write_rope(rope: RopeConfig, head_dim: int, context_length: int) -> dict[str
     """
     values: dict[str, Any] = {"max_position_embeddings": context_length, "rope_theta": rope.base}
     if rope.dims is not None:
-        values["partial_rotary_factor"] = rope.dims / head_dim
+        share = rope.dims / head_dim
+        if int(head_dim * share) < rope.dims:  # readers cut off what follows the point
+            share = math.nextafter(share, 1)
+        values["partial_rotary_factor"] = share
     if rope.scaling is None:
         return values
     if isinstance(rope.scaling, LinearScaling):
