@@ -1,6 +1,8 @@
 """Every family, held to the peer library's own models: made by it, saved by it, loaded here, and back."""
 
 import importlib
+import json
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,19 @@ from torch import Tensor
 
 from llmref.cache import GrowingCache
 from llmref.checkpoint import load_model, save
+from llmref.config import RopeConfig
+from llmref.cost import cost
 from llmref.decoding import strategy
-from llmref.families import FAMILIES
+from llmref.families import FAMILIES, family_of
+from llmref.families.values import read_activation, read_rope, write_activation, write_rope
+from llmref.feedforward import ACTIVATIONS
 from llmref.generation import generate_ids
 from llmref.model import Transformer, sequential_positions
 
-CASES = [(name, case) for name in sorted(FAMILIES) for case in importlib.import_module(f"peers.{name}").PEERS]
+PEERS = {name: importlib.import_module(f"peers.{name}") for name in sorted(FAMILIES)}
+CASES = [(name, case) for name, peers in PEERS.items() for case in peers.PEERS]
+PUBLISHED = sorted((Path(__file__).parents[1] / "docs" / "models").glob("*.json"))
+KNOWN = [file for file in PUBLISHED if json.loads(file.read_text())["config"]["model_type"] in FAMILIES]
 LENGTH = 40  # longer than every window, and than the original context of every scaling
 each_case = pytest.mark.parametrize(("name", "case"), CASES, ids=[f"{name}: {case}" for name, case in CASES])
 
@@ -26,7 +35,7 @@ each_case = pytest.mark.parametrize(("name", "case"), CASES, ids=[f"{name}: {cas
 @cache
 def peer_of(name: str, case: str) -> Any:
     """The peer library's model with large random weights, so that nothing hides in small numbers."""
-    config = importlib.import_module(f"peers.{name}").PEERS[case]
+    config = PEERS[name].PEERS[case]
     torch.manual_seed(1)
     peer = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager")
     generator = torch.Generator().manual_seed(1)
@@ -148,3 +157,73 @@ def test_every_family_has_its_peer() -> None:
     for name, family in FAMILIES.items():
         assert name == family.model_type
         assert (Path(__file__).parent / "peers" / f"{name}.py").exists()
+
+
+@pytest.mark.parametrize("file", KNOWN, ids=lambda file: file.stem)
+def test_published_configs_are_read(file: Path) -> None:
+    published = json.loads(file.read_text("utf-8"))
+    family = family_of(published["config"])
+    config = family.read(published["config"])
+    with torch.device("meta"):
+        model = Transformer(config)
+    assert model.n_parameters == cost(config).total.parameters == published["parameters"]
+    assert family.stored(config, model.state_dict())
+    assert family.read(family.to_json(config)) == config
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [(name, found) for name, peers in PEERS.items() for found in getattr(peers, "REFUSED", {})],
+)
+def test_what_would_not_be_carried_out_is_refused(name: str, found: str) -> None:
+    values = next(iter(PEERS[name].PEERS.values())).to_dict()
+    FAMILIES[name].read(values)
+    with pytest.raises(ValueError, match=found):
+        FAMILIES[name].read({**values, **PEERS[name].REFUSED[found]})
+
+
+@pytest.mark.parametrize(
+    ("name", "case"), [(name, case) for name, peers in PEERS.items() for case in getattr(peers, "OLDER", {})]
+)
+def test_older_names_say_the_same(name: str, case: str) -> None:
+    peers, read = PEERS[name], FAMILIES[name].read
+    assert read(peers.OLDER[case]) == read(peers.PEERS[case].to_dict())
+
+
+@each_case
+def test_a_family_ignores_nothing_that_a_model_needs(name: str, case: str, folders: Any) -> None:
+    family, model = FAMILIES[name], loaded(folders(name, case))
+    needed = [each.name for each in family.stored(model.config, model.state_dict())]
+    needed += [each.removeprefix(family.prefix) for each in needed]
+    for pattern in family.ignored:
+        assert not [each for each in needed if re.fullmatch(pattern, each)]
+    for each in getattr(PEERS[name], "IGNORED", ()):
+        assert any(re.fullmatch(pattern, each) for pattern in family.ignored)
+
+
+@pytest.mark.parametrize("name", [name for name, family in FAMILIES.items() if family.prefix])
+def test_a_checkpoint_may_leave_out_the_prefix(name: str, folders: Any) -> None:
+    family, case = FAMILIES[name], next(iter(PEERS[name].PEERS))
+    model, whole = loaded(folders(name, case)), peer_of(name, case)
+    stored = family.stored(model.config, dict(model.named_parameters()))
+    # The peer library's model without its LM head has the names that such a checkpoint has.
+    with_head, without = whole.state_dict(), whole.base_model.state_dict()
+    assert {each.name for each in family.as_found(stored, with_head)} <= set(with_head)
+    assert {each.name for each in family.as_found(stored, without)} == set(without)
+
+
+@pytest.mark.parametrize("head_dim", [44, 47, 49, 64])
+def test_every_part_of_a_head_that_rotates_can_be_said(head_dim: int) -> None:
+    for dims in range(2, head_dim, 2):
+        rope = RopeConfig(dims=dims)
+        assert read_rope(write_rope(rope, head_dim, 2048), head_dim) == rope
+
+
+@pytest.mark.parametrize(
+    "theirs", ["silu", "swish", "gelu", "gelu_new", "gelu_fast", "quick_gelu", "relu", "relu2"]
+)
+def test_nonlinearities_are_the_peer_librarys(theirs: str) -> None:
+    numbers, ours = torch.linspace(-6, 6, 1001), read_activation({"act": theirs}, "act", "gelu")
+    for name in (theirs, write_activation(ours)):
+        found = transformers.activations.ACT2FN[name](numbers)
+        torch.testing.assert_close(ACTIVATIONS[ours](numbers), found, rtol=0, atol=1e-6)

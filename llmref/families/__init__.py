@@ -3,9 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
+from llmref.families.bloom import BLOOM
 from llmref.families.difference import Difference, differences
+from llmref.families.falcon import FALCON
 from llmref.families.family import Family, Packed, Rows, Stored, Transposed
+from llmref.families.gpt2 import GPT2
+from llmref.families.gpt_neox import GPT_NEOX
 from llmref.families.llama import LLAMA
+from llmref.families.mpt import MPT
+from llmref.families.starcoder2 import STARCODER2
 
 __all__ = [
     "FAMILIES",
@@ -19,7 +25,18 @@ __all__ = [
     "family_of",
 ]
 
-FAMILIES = {family.model_type: family for family in (LLAMA,)}
+FAMILIES = {
+    family.model_type: family
+    for family in (
+        BLOOM,
+        FALCON,
+        GPT2,
+        GPT_NEOX,
+        LLAMA,
+        MPT,
+        STARCODER2,
+    )
+}
 
 
 def family_of(values: Mapping[str, Any]) -> Family:
