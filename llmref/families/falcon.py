@@ -35,10 +35,12 @@ OLDER_NAMES = {
 def names(config: ModelConfig) -> Names:
     """Their name for each of ours: the norms are called otherwise where a parallel block has two."""
     block, (attention, _) = config.blocks[0], dense_parts(config)
-    two = block.residual == "parallel" and not block.shared_norm
+    norms = ("input_layernorm", "post_attention_layernorm")
+    if block.residual == "parallel" and not block.shared_norm:
+        norms = ("ln_attn", "ln_mlp")
     return {
         "transformer.word_embeddings": "embedding",
-        f"transformer.h.{{block}}.{'ln_attn' if two else 'input_layernorm'}": "blocks.{block}.attention_norm",
+        f"transformer.h.{{block}}.{norms[0]}": "blocks.{block}.attention_norm",
         "transformer.h.{block}.self_attention.query_key_value": Packed(
             (
                 "blocks.{block}.attention.query",
@@ -48,9 +50,7 @@ def names(config: ModelConfig) -> Names:
             Rows(groups=attention.n_kv_heads),
         ),
         "transformer.h.{block}.self_attention.dense": "blocks.{block}.attention.output",
-        f"transformer.h.{{block}}.{'ln_mlp' if two else 'post_attention_layernorm'}": (
-            "blocks.{block}.feedforward_norm"
-        ),
+        f"transformer.h.{{block}}.{norms[1]}": "blocks.{block}.feedforward_norm",
         "transformer.h.{block}.mlp.dense_h_to_4h": "blocks.{block}.feedforward.up",
         "transformer.h.{block}.mlp.dense_4h_to_h": "blocks.{block}.feedforward.down",
         "transformer.ln_f": "final_norm",
