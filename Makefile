@@ -69,6 +69,10 @@ twins: $(READY)  ## train the twins again: small models alike but for one differ
 bench: $(READY)  ## time what has to be fast
 	@for file in benchmarks/*.py; do printf '\n\033[1m==> %s\033[0m\n' "$$file"; $(PY) "$$file" || exit 1; done
 
+mutants: $(READY)  ## deliberate faults, one at a time: each must turn a test red (some minutes)
+	$(call say,Running the tests on faulty packages)
+	@$(PY) tests/mutants.py
+
 lint: $(READY)  ## ruff
 	$(call say,Linting)
 	@$(PY) -m ruff check .
@@ -113,5 +117,5 @@ pages: $(READY)  ## test what `make pdf reader` made: links, snippets, the PDFs,
 clean:  ## remove what was made, but for the environment
 	rm -rf $(READER) build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.PHONY: help serve test env site experiments tiny measure twins bench lint types doctests unit wheel \
+.PHONY: help serve test env site experiments tiny measure twins bench mutants lint types doctests unit wheel \
 	reader browser pdf pages clean
