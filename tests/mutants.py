@@ -351,9 +351,8 @@ def mutate(mutant: Mutant, folder: Path) -> None:
     file = folder / "llmref" / mutant.file
     text = file.read_text(encoding="utf-8")
     if text.count(mutant.old) != 1:
-        raise ValueError(
-            f"{mutant.fault}: expected its text once in llmref/{mutant.file}, found it {text.count(mutant.old)} times"
-        )
+        found = f"found it {text.count(mutant.old)} times"
+        raise ValueError(f"{mutant.fault}: expected its text once in llmref/{mutant.file}, {found}")
     file.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
 
 
