@@ -714,6 +714,7 @@ def _part(kind: type[Part], values: Any) -> Part:
     known = {entry.name for entry in fields(kind)}  # type: ignore[arg-type]
     unknown = sorted(set(values) - known)
     _require(not unknown, f"{kind.__name__} has no {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     try:
         return kind(**values)
     except TypeError as error:
