@@ -12,8 +12,10 @@ from torch import Tensor
 
 from llmref.config import ModelConfig
 
-New = Float[Tensor, "batch n_kv_heads tokens head_dim"]
-Stored = Float[Tensor, "batch n_kv_heads keys head_dim"]
+NewKey = Float[Tensor, "batch heads tokens key_dim"]
+NewValue = Float[Tensor, "batch heads tokens value_dim"]
+Keys = Float[Tensor, "batch heads keys key_dim"]
+Values = Float[Tensor, "batch heads keys value_dim"]
 
 
 @runtime_checkable
@@ -23,7 +25,7 @@ class Cache(Protocol):
     def extend(self, positions: Int[Tensor, "batch tokens"]) -> Int[Tensor, "batch keys"]:
         """Make room for new tokens, once for each forward pass; gives all keys' positions, -1 where empty."""
 
-    def update(self, block: int, key: New, value: New) -> tuple[Stored, Stored]:
+    def update(self, block: int, key: NewKey, value: NewValue) -> tuple[Keys, Values]:
         """Store the new tokens' keys and values of one block; gives all of that block's."""
 
     @property
@@ -45,8 +47,8 @@ class GrowingCache:
 
     def __init__(self) -> None:
         self.positions: Int[Tensor, "batch keys"] | None = None
-        self.keys: list[Stored] = []
-        self.values: list[Stored] = []
+        self.keys: list[Keys] = []
+        self.values: list[Values] = []
 
     def extend(self, positions: Int[Tensor, "batch tokens"]) -> Int[Tensor, "batch keys"]:
         """Append the positions of the new tokens; gives the positions of all keys."""
@@ -59,7 +61,7 @@ class GrowingCache:
         )
         return self.positions
 
-    def update(self, block: int, key: New, value: New) -> tuple[Stored, Stored]:
+    def update(self, block: int, key: NewKey, value: NewValue) -> tuple[Keys, Values]:
         """Append one block's keys and values; gives all of that block's."""
         if block == len(self.keys):
             self.keys.append(key)
@@ -123,7 +125,7 @@ class StaticCache:
         self.positions[:, self.slots] = positions
         return self.positions
 
-    def update(self, block: int, key: New, value: New) -> tuple[Stored, Stored]:
+    def update(self, block: int, key: NewKey, value: NewValue) -> tuple[Keys, Values]:
         """Write one block's keys and values into their slots; gives all slots of that block."""
         self.keys[block][:, :, self.slots] = key
         self.values[block][:, :, self.slots] = value

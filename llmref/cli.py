@@ -1,12 +1,16 @@
 """The command line: generate, tokenize, trace, train, info, exercise."""
 
 import sys
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 import torch
 
 from llmref import __version__, checkpoint, exercises, generation
+from llmref.config import AttentionConfig, FeedForwardConfig, LatentAttentionConfig, MixtureConfig
+from llmref.cost import cost
 from llmref.model import Transformer
 from llmref.tiny import FOLDER
 from llmref.tiny.recipe import WorldDocuments, model_config
@@ -188,23 +192,48 @@ def info(folder: Path) -> None:
     model, tokenizer = checkpoint.load(folder)
     config = model.config
     block = config.blocks[0]
+    idle = cost(config).total.idle_parameters
+    active = model.n_parameters - idle
     rows = {
         "folder": folder,
-        "parameters": f"{model.n_parameters:,}",
+        "parameters": f"{model.n_parameters:,}" + (f", {active:,} of them for each token" if idle else ""),
         "vocabulary": f"{tokenizer.vocab_size:,} entries",
         "context length": f"{config.context_length:,} tokens",
         "blocks": len(config.blocks),
         "d_model": config.d_model,
-        "attention": f"{block.attention.n_heads} heads, {block.attention.n_kv_heads} key/value heads, "
-        f"head_dim {block.attention.head_dim}, window {block.attention.window or 'none'}",
-        "feedforward": f"d_ff {block.feedforward.d_ff}, {block.feedforward.activation}"
-        + (", gated" if block.feedforward.gated else ""),
+        "attention": _counted(_attention(block.attention) for block in config.blocks),
+        "feedforward": _counted(_feedforward(block.feedforward) for block in config.blocks),
         "norm": f"{block.norm.kind}, {block.norm_position}",
         "positions": f"rotary, base {block.attention.rope.base:,.0f}" if block.attention.rope else "none",
         "weights on disk": f"{(folder / 'model.safetensors').stat().st_size:,} bytes",
     }
     for name, value in rows.items():
         click.echo(f"{name:<16} {value}")
+
+
+def _counted(descriptions: Iterable[str]) -> str:
+    """What all blocks have, or how many blocks have what."""
+    kinds = Counter(descriptions)
+    return "; ".join(text if len(kinds) == 1 else f"{number} × {text}" for text, number in kinds.items())
+
+
+def _attention(config: AttentionConfig | LatentAttentionConfig) -> str:
+    if isinstance(config, LatentAttentionConfig):
+        return (
+            f"{config.n_heads} heads, latent_dim {config.latent_dim}, plain_dim {config.plain_dim}, "
+            f"rotated_dim {config.rotated_dim}, value_dim {config.value_dim}"
+        )
+    return (
+        f"{config.n_heads} heads, {config.n_kv_heads} key/value heads, head_dim {config.head_dim}, "
+        f"window {config.window or 'none'}"
+    )
+
+
+def _feedforward(config: FeedForwardConfig | MixtureConfig) -> str:
+    if isinstance(config, MixtureConfig):
+        shared = "" if config.shared is None else f", and a shared one of {_feedforward(config.shared)}"
+        return f"{config.n_active} of {config.n_experts} experts of {_feedforward(config.expert)}{shared}"
+    return f"d_ff {config.d_ff}, {config.activation}" + (", gated" if config.gated else "")
 
 
 @cli.command()

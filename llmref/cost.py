@@ -7,7 +7,14 @@ section 2.1, table 1; Pope et al., "Efficiently Scaling Transformer Inference" (
 
 from dataclasses import dataclass, fields
 
-from llmref.config import AttentionConfig, BlockConfig, ModelConfig, NormConfig
+from llmref.config import (
+    AttentionConfig,
+    FeedForwardConfig,
+    LatentAttentionConfig,
+    MixtureConfig,
+    ModelConfig,
+    NormConfig,
+)
 
 
 @dataclass(frozen=True)
@@ -19,7 +26,10 @@ class Part:
         prefill_flops: FLOPs of one pass over all tokens of the context.
         decode_flops: FLOPs of the step that computes the last token of the context, the others being cached.
         weight_bytes: The bytes of the parameters.
-        cache_bytes: The bytes of the keys and values of the whole context.
+        cache_bytes: The bytes of the keys and values of the whole context, or of what they are made from.
+        idle_parameters: Parameters of the experts that a token does not go to.
+        idle_bytes: The bytes of the experts that nobody goes to in a decode step, if no two of its tokens go
+            to the same expert as long as there are others.
     """
 
     parameters: int = 0
@@ -27,6 +37,13 @@ class Part:
     decode_flops: int = 0
     weight_bytes: int = 0
     cache_bytes: int = 0
+    idle_parameters: int = 0
+    idle_bytes: int = 0
+
+    @property
+    def active_parameters(self) -> int:
+        """The parameters that one token meets: all, but for the experts that it does not go to."""
+        return self.parameters - self.idle_parameters
 
     def __add__(self, other: "Part") -> "Part":
         return Part(
@@ -70,11 +87,12 @@ class Cost:
     def decode_bytes(self) -> int:
         """What a decode step reads from memory: the cache, and every weight that it multiplies by.
 
-        The embedding's table is looked up, not read, unless the LM head multiplies by it.
+        The embedding's table is looked up, not read, unless the LM head multiplies by it. Of a mixture, only
+        experts that a token goes to are read: as many as there can be.
         """
         tied = self.lm_head.weight_bytes == 0
         weights = self.total.weight_bytes - (0 if tied else self.embedding.weight_bytes)
-        return weights + self.total.cache_bytes
+        return weights - self.total.idle_bytes + self.total.cache_bytes
 
     def __str__(self) -> str:
         lines = [
@@ -87,6 +105,9 @@ class Cost:
                 f"{count(part.prefill_flops) + 'FLOP':>14}{count(part.decode_flops) + 'FLOP':>14}"
                 f"{size(part.cache_bytes):>12}"
             )
+        if self.total.idle_parameters > 0:
+            met = count(self.total.active_parameters).strip()
+            lines.append(f"each token meets {met} of the parameters")
         return "\n".join(lines)
 
 
@@ -124,8 +145,16 @@ def cost(config: ModelConfig, batch: int = 1, context: int | None = None, bytes_
     attention = feedforward = Part()
     norms = (2 if config.embedding_norm else 1) * norm_parameters(config.norm, d_model)
     for block in config.blocks:
-        attention += attention_cost(block.attention, d_model, batch, context, bytes_per_number)
-        feedforward += feedforward_cost(block, d_model, batch, context)
+        attention += (
+            latent_attention_cost(block.attention, d_model, batch, context, bytes_per_number)
+            if isinstance(block.attention, LatentAttentionConfig)
+            else attention_cost(block.attention, d_model, batch, context, bytes_per_number)
+        )
+        feedforward += (
+            mixture_cost(block.feedforward, d_model, batch, context, bytes_per_number)
+            if isinstance(block.feedforward, MixtureConfig)
+            else feedforward_cost(block.feedforward, d_model, batch, context)
+        )
         per_block = {"none": 0, "pre": 2, "post": 2, "output": 2, "sandwich": 4}[block.norm_position]
         norms += (1 if block.shared_norm else per_block) * norm_parameters(block.norm, d_model)
 
@@ -168,9 +197,37 @@ def attention_cost(
     )
 
 
-def feedforward_cost(block: BlockConfig, d_model: int, batch: int, context: int) -> Part:
+def latent_attention_cost(
+    config: LatentAttentionConfig, d_model: int, batch: int, context: int, bytes_per_number: int
+) -> Part:
+    """One latent attention layer, which compares and sums the latents themselves in a decode step.
+
+    That step multiplies by the projections to keys and values once, for the query and for the sum, and not
+    for each key; but its vectors are wider. A context of one token has no more keys than queries, and no step
+    of this kind.
+    """
+    query_dim = config.plain_dim + config.rotated_dim
+    inner, latent, query_latent = config.n_heads * query_dim, config.latent_dim, config.query_latent_dim
+    down = d_model * (latent + config.rotated_dim)
+    up = latent * config.n_heads * (config.plain_dim + config.value_dim)
+    output = config.n_heads * config.value_dim * d_model
+    query = d_model * inner if query_latent is None else query_latent * (d_model + inner)
+    matrices = query + down + up + output
+    biases = (query_latent or 0) + latent + config.rotated_dim + d_model if config.bias else 0
+    norms = norm_parameters(config.norm, latent)
+    norms += 0 if query_latent is None else norm_parameters(config.norm, query_latent)
+    pair = 2 * config.n_heads * (query_dim + config.value_dim)
+    latent_pair = 2 * config.n_heads * (latent + config.rotated_dim + latent)
+    return Part(
+        parameters=matrices + biases + norms,
+        prefill_flops=batch * (2 * context * matrices + context * context * pair),
+        decode_flops=batch * (2 * matrices + context * (pair if context == 1 else latent_pair)),
+        cache_bytes=batch * context * (latent + config.rotated_dim) * bytes_per_number,
+    )
+
+
+def feedforward_cost(config: FeedForwardConfig, d_model: int, batch: int, context: int) -> Part:
     """One feedforward layer: two projections, or three where it is gated."""
-    config = block.feedforward
     into = 2 if config.gated else 1  # gate and up, or up alone
     matrices = (into + 1) * d_model * config.d_ff
     biases = into * config.d_ff + d_model if config.bias else 0
@@ -179,6 +236,27 @@ def feedforward_cost(block: BlockConfig, d_model: int, batch: int, context: int)
         prefill_flops=2 * batch * context * matrices,
         decode_flops=2 * batch * matrices,
     )
+
+
+def mixture_cost(
+    config: MixtureConfig, d_model: int, batch: int, context: int, bytes_per_number: int
+) -> Part:
+    """One mixture of experts: all experts are kept, but a token is multiplied by those it goes to."""
+    expert = feedforward_cost(config.expert, d_model, batch, context)
+    router = d_model * config.n_experts
+    idle_in_a_step = max(0, config.n_experts - batch * config.n_active)
+    own = Part(
+        parameters=router
+        + (config.n_experts if config.router.bias else 0)
+        + config.n_experts * expert.parameters,
+        prefill_flops=2 * batch * context * router + config.n_active * expert.prefill_flops,
+        decode_flops=2 * batch * router + config.n_active * expert.decode_flops,
+        idle_parameters=(config.n_experts - config.n_active) * expert.parameters,
+        idle_bytes=idle_in_a_step * expert.parameters * bytes_per_number,
+    )
+    if config.shared is None:
+        return own
+    return own + feedforward_cost(config.shared, d_model, batch, context)
 
 
 def norm_parameters(config: NormConfig, d_model: int) -> int:

@@ -86,7 +86,9 @@ def trace(
         it), `blocks.0.attention.query`, `.key`, `.value` (batch, heads, tokens, head_dim; queries and keys
         are rotated), `.scores`, `.weights` (batch, heads, queries, keys), `.head_outputs`, `.output`,
         `blocks.0.middle`, `blocks.0.feedforward.hidden`, `.output`, `blocks.0.output`; `final_norm`;
-        `logits`.
+        `logits`. Latent attention has its `.latent` and `.rotated_key` besides. A mixture of experts has
+        `.router.scores`, `.choices` and `.weights`, and `.experts.0.hidden` and `.output` of each expert that
+        a token went to, with a row for each such token.
 
     Raises:
         ValueError: If a cut names no part of the model, or an id is out of range.

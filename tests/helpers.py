@@ -15,9 +15,12 @@ from llmref.config import (
     AttentionConfig,
     BlockConfig,
     FeedForwardConfig,
+    LatentAttentionConfig,
+    MixtureConfig,
     ModelConfig,
     NormConfig,
     RopeConfig,
+    RouterConfig,
 )
 from llmref.model import Transformer, sequential_positions
 from llmref.tokenizer import Tokenizer
@@ -68,6 +71,30 @@ def small_config(
         vocab_size=VOCAB_SIZE, d_model=20, context_length=CONTEXT_LENGTH, norm=block.norm
     )
     return ModelConfig(blocks=(block,) * n_blocks, **(fields | rest))
+
+
+def latent_mixture_config(**rest: Any) -> ModelConfig:
+    """A config of odd sizes whose blocks have latent attention and a mixture of experts."""
+    block = BlockConfig(
+        LatentAttentionConfig(
+            n_heads=3,
+            latent_dim=7,
+            plain_dim=5,
+            rotated_dim=4,
+            value_dim=6,
+            query_latent_dim=11,
+            bias=True,
+            rope=RopeConfig(base=100.0, layout="interleaved"),
+        ),
+        MixtureConfig(
+            n_experts=6,
+            n_active=2,
+            expert=FeedForwardConfig(13),
+            shared=FeedForwardConfig(9),
+            router=RouterConfig("sigmoid", multiplier=2.5, choice_bias=True, n_groups=3, n_active_groups=2),
+        ),
+    )
+    return replace(small_config(**rest), blocks=(block,) * 2)
 
 
 @cache

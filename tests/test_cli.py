@@ -2,14 +2,18 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from helpers import fresh_model, small_tokenizer, text_config
+from helpers import fresh_model, latent_mixture_config, small_tokenizer, text_config
 
 import llmref
 from llmref import checkpoint, cli, generate, load, trace
+from llmref.checkpoint import save
+from llmref.config import FeedForwardConfig
+from llmref.model import Transformer
 
 COMMANDS = ["generate", "tokenize", "trace", "train", "info", "exercise"]
 
@@ -169,6 +173,23 @@ def test_info_says_what_the_model_is_made_of(run: Run, model_folder: Path) -> No
         "rms, pre",
         "rotary, base 100",
         f"{(model_folder / 'model.safetensors').stat().st_size:,} bytes",
+    ):
+        assert words in result.out
+
+
+def test_info_counts_the_blocks_of_each_kind(run: Run, tmp_path: Path) -> None:
+    config = latent_mixture_config(vocab_size=small_tokenizer().vocab_size)
+    dense = replace(config.blocks[0], feedforward=FeedForwardConfig(29))
+    model = Transformer(replace(config, blocks=(dense, *config.blocks)))
+    save(model, small_tokenizer(), tmp_path)
+    result = run("info", "--model", tmp_path)
+    assert result.code == 0
+    active = model.n_parameters - 2 * 4 * 3 * 20 * 13
+    for words in (
+        f"{model.n_parameters:,}, {active:,} of them for each token",
+        "3 heads, latent_dim 7, plain_dim 5, rotated_dim 4, value_dim 6\n",
+        "1 × d_ff 29, silu, gated; 2 × 2 of 6 experts of d_ff 13, silu, gated, "
+        "and a shared one of d_ff 9, silu, gated\n",
     ):
         assert words in result.out
 

@@ -9,11 +9,50 @@ from hypothesis import given, settings
 from torch.utils.flop_counter import FlopCounterMode
 
 from llmref.cache import GrowingCache, StaticCache
-from llmref.config import AttentionConfig, BlockConfig, FeedForwardConfig, ModelConfig
+from llmref.config import (
+    AttentionConfig,
+    BlockConfig,
+    FeedForwardConfig,
+    LatentAttentionConfig,
+    MixtureConfig,
+    ModelConfig,
+)
 from llmref.cost import Cost, cost, count, size
+from llmref.mixture_of_experts import MixtureOfExperts
 from llmref.model import Transformer, sequential_positions
 
 NORM = st.fixed_dictionaries({"kind": st.sampled_from(["rms", "layer"]), "bias": st.booleans()})
+
+
+FEEDFORWARD = st.fixed_dictionaries(
+    {"d_ff": st.integers(1, 20), "gated": st.booleans(), "bias": st.booleans()}
+)
+LATENT_ATTENTION = st.fixed_dictionaries(
+    {
+        "kind": st.just("latent"),
+        "n_heads": st.integers(1, 3),
+        "latent_dim": st.integers(1, 8),
+        "plain_dim": st.integers(1, 5),
+        "rotated_dim": st.sampled_from([2, 4]),
+        "value_dim": st.integers(1, 5),
+        "query_latent_dim": st.none() | st.integers(1, 6),
+        "norm": NORM,
+        "bias": st.booleans(),
+    }
+)
+
+
+@st.composite
+def mixtures(draw: st.DrawFn) -> dict[str, Any]:
+    n_experts = draw(st.integers(1, 5))
+    return {
+        "kind": "mixture",
+        "n_experts": n_experts,
+        "n_active": draw(st.integers(1, n_experts)),
+        "expert": draw(FEEDFORWARD),
+        "shared": draw(st.none() | FEEDFORWARD),
+        "router": {"bias": draw(st.booleans()), "choice_bias": draw(st.booleans())},
+    }
 
 
 @st.composite
@@ -22,7 +61,9 @@ def blocks(draw: st.DrawFn) -> dict[str, Any]:
     position = draw(st.sampled_from(["none", "pre", "post", "output", "sandwich"]))
     residual = draw(st.sampled_from(["none", "serial"] + ["parallel"] * (position != "post")))
     return {
-        "attention": {
+        "attention": draw(LATENT_ATTENTION)
+        if draw(st.booleans())
+        else {
             "n_heads": n_kv_heads * draw(st.integers(1, 3)),
             "n_kv_heads": n_kv_heads,
             "head_dim": 2 * draw(st.integers(1, 4)),
@@ -32,11 +73,7 @@ def blocks(draw: st.DrawFn) -> dict[str, Any]:
             "rope": draw(st.sampled_from([None, {}])),
             "alibi": draw(st.booleans()),
         },
-        "feedforward": {
-            "d_ff": draw(st.integers(1, 20)),
-            "gated": draw(st.booleans()),
-            "bias": draw(st.booleans()),
-        },
+        "feedforward": draw(FEEDFORWARD | mixtures()),
         "norm": draw(NORM),
         "norm_position": position,
         "residual": residual,
@@ -59,6 +96,16 @@ CONFIGS = st.fixed_dictionaries(
 )
 
 
+def idle_parameters(model: Transformer) -> int:
+    """The parameters of the experts that one token does not go to, counted on the experts themselves."""
+    idle = 0
+    for block in model.blocks:
+        if isinstance(mixture := block.feedforward, MixtureOfExperts):
+            sizes = [sum(p.numel() for p in expert.parameters()) for expert in mixture.experts]
+            idle += sum(sizes[mixture.config.n_active :])
+    return idle
+
+
 def counted_flops(model: Transformer, ids: torch.Tensor, positions: torch.Tensor, cache: GrowingCache) -> int:
     with torch.no_grad(), FlopCounterMode(display=False) as counter, model.attention_backend("naive"):
         model(ids, positions, cache)
@@ -79,6 +126,7 @@ def test_it_equals_what_is_counted_on_a_real_model(values: dict[str, Any], batch
     }
     assert found.attention.parameters == of_blocks["attention"]
     assert found.feedforward.parameters == of_blocks["feedforward"]
+    assert found.total.active_parameters == model.n_parameters - idle_parameters(model)
     assert found.total.weight_bytes == sum(p.numel() * p.element_size() for p in model.parameters())
 
     ids = torch.zeros(batch, context, dtype=torch.long)
@@ -118,6 +166,40 @@ def test_a_decode_step_reads_all_weights_but_the_table_and_all_of_the_cache() ->
     found = cost(config, batch=3)
     weights = (found.total.parameters - 10 * 8) * 2
     assert found.decode_bytes == weights + 3 * 4 * 2 * 1 * 4 * 2
+
+
+def test_of_a_mixture_a_decode_step_reads_as_many_experts_as_its_tokens_choose() -> None:
+    expert = FeedForwardConfig(7)
+    block = BlockConfig(AttentionConfig(2, 1, 4), MixtureConfig(8, 3, expert, shared=expert))
+    config = ModelConfig(10, 8, 4, (block, block))
+    one = 3 * 8 * 7
+    for batch, idle in ((1, 5), (2, 2), (3, 0), (9, 0)):
+        found = cost(config, batch, bytes_per_number=4)
+        assert found.total.idle_parameters == 2 * 5 * one
+        everything = found.total.weight_bytes + found.total.cache_bytes
+        assert found.decode_bytes == everything - 2 * idle * one * 4
+    met = count(found.total.active_parameters)
+    assert str(found).splitlines()[-1] == f"each token meets {met} of the parameters"
+
+
+def test_real_mixtures_give_their_published_counts() -> None:
+    # Mixtral 8x7B: 46.7 billion parameters, 12.9 billion for each token (Jiang et al., 2024, section 2).
+    block = BlockConfig(AttentionConfig(32, 8, 128), MixtureConfig(8, 2, FeedForwardConfig(14_336)))
+    found = cost(ModelConfig(32_000, 4096, 32_768, (block,) * 32, tied_embeddings=False)).total
+    assert found.parameters == 46_702_792_704
+    assert round(found.active_parameters / 1e8) == 129
+
+    # DeepSeek-V3: 671,026,419,200 with its choice biases, and 37 billion without the embedding's table
+    # (DeepSeek-AI, 2024, section 4.2); a token's cache has 70.272 KB (Zhao et al., 2025, table 1).
+    attention = LatentAttentionConfig(128, 512, 128, 64, 128, query_latent_dim=1536)
+    expert = FeedForwardConfig(2048)
+    dense = BlockConfig(attention, FeedForwardConfig(18_432))
+    sparse = BlockConfig(attention, MixtureConfig(256, 8, expert, shared=expert))
+    config = ModelConfig(129_280, 7168, 163_840, (dense,) * 3 + (sparse,) * 58, tied_embeddings=False)
+    found = cost(config, context=1).total
+    assert found.parameters + 58 * 256 == 671_026_419_200
+    assert round((found.active_parameters - 129_280 * 7168) / 1e9) == 37
+    assert found.cache_bytes == 61 * (512 + 64) * 2 == 70_272
 
 
 def test_the_table_lists_each_component_and_the_total() -> None:

@@ -71,10 +71,8 @@ class LatentAttention(nn.Module):
         latent, rotated_key = self.latent_norm(self.latent(x))[:, None], self.rotated_key(x)[:, None]
         plain, rotated = self.split(self.queries(x)).split(sizes, dim=-1)
         cos, sin = rotation(positions, rope.turned(self.config.rotated_dim), rope.base, rope.scaling)
-        rotated, rotated_key = (
-            rotate(rotated, cos, sin, rope.layout),
-            rotate(rotated_key, cos, sin, rope.layout),
-        )
+        rotated = rotate(rotated, cos, sin, rope.layout)
+        rotated_key = rotate(rotated_key, cos, sin, rope.layout)
         latent, rotated_key = self.sites["latent"](latent), self.sites["rotated_key"](rotated_key)
         query = self.sites["query"](torch.cat([plain, rotated], dim=-1))
         if update is not None:
