@@ -13,6 +13,7 @@ from llmref.attention import (
     causal,
     documents,
     global_tokens,
+    random_blocks,
     strided,
     window,
 )
@@ -89,6 +90,7 @@ __all__ = [
     "global_tokens",
     "load",
     "load_tiny",
+    "random_blocks",
     "save",
     "sequential_positions",
     "strategy",

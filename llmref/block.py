@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from llmref.attention.heads import MultiHeadAttention, Update
 from llmref.attention.latent import LatentAttention
+from llmref.attention.masks import PlacedMask
 from llmref.config import (
     AttentionConfig,
     BlockConfig,
@@ -57,7 +58,7 @@ class TransformerBlock(nn.Module):
         self,
         x: Float[Tensor, "batch tokens d_model"],
         positions: Int[Tensor, "batch tokens"],
-        allowed: Bool[Tensor, "batch tokens keys"],
+        allowed: Bool[Tensor, "batch tokens keys"] | PlacedMask,
         update: Update | None = None,
         key_positions: Int[Tensor, "batch keys"] | None = None,
     ) -> Float[Tensor, "batch tokens d_model"]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from llmref.attention.backends import Backend, check_backend
 from llmref.attention.heads import MultiHeadAttention
 from llmref.attention.latent import LatentAttention
-from llmref.attention.masks import Mask, causal, window
+from llmref.attention.masks import Mask, PlacedMask, causal, window
 from llmref.attention.scoring import soft_cap
 from llmref.block import TransformerBlock
 from llmref.cache import Cache
@@ -118,9 +118,9 @@ class Transformer(nn.Module):
         self._check(ids, positions)
         key_positions = positions if cache is None else cache.extend(positions)
         mask = causal() if mask is None else mask
-        allowed: dict[int | None, Tensor] = {}
+        allowed: dict[int | None, PlacedMask] = {}
         for size in {config.attention.window for config in self.config.blocks}:
-            allowed[size] = (mask if size is None else mask & window(size)).dense(positions, key_positions)
+            allowed[size] = (mask if size is None else mask & window(size)).at(positions, key_positions)
 
         x = self.sites["embedding"](self.embedding(ids))
         if self.config.embedding_multiplier != 1.0:  # rounded as the weights are: so the models were trained

@@ -9,10 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from llmref.attention import Mask, blocks, causal, dot_product_attention, global_tokens, strided, window
+from llmref.attention import (
+    Mask,
+    PlacedMask,
+    blocks,
+    causal,
+    dot_product_attention,
+    global_tokens,
+    random_blocks,
+    strided,
+    window,
+)
 from llmref.attention.flash import naive_attention, tiled_attention
 from llmref.attention.memory import PeakMemory, SlowMemory
-from llmref.attention.scoring import Scoring
+from llmref.attention.scoring import PLAIN, Scoring
 
 MASKS = [
     causal(),
@@ -20,6 +30,7 @@ MASKS = [
     causal() & (window(2) | strided(4)),
     causal() & blocks(5),
     causal() & (window(3) | global_tokens(2)),
+    causal() & (window(2) | random_blocks(3, 1, seed=0)),
     causal() | ~causal(),
 ]
 
@@ -32,10 +43,14 @@ def inputs(queries: int, keys: int, dtype: torch.dtype, head_dim: int = 6) -> li
     ]
 
 
-def ragged(mask: Mask, queries: int, keys: int) -> Tensor:
+def placed(mask: Mask, queries: int, keys: int) -> PlacedMask:
     """Two rows, the second with padding on its left; the queries are the last of the keys."""
     positions = torch.stack([torch.arange(keys), torch.arange(keys) - 4]).clamp(min=-1)
-    return mask.dense(positions[:, keys - queries :], positions)
+    return mask.at(positions[:, keys - queries :], positions)
+
+
+def ragged(mask: Mask, queries: int, keys: int) -> Tensor:
+    return placed(mask, queries, keys).dense()
 
 
 @given(
@@ -44,27 +59,57 @@ def ragged(mask: Mask, queries: int, keys: int) -> Tensor:
     more_keys=st.integers(0, 6),
     query_tile=st.integers(1, 20),
     key_tile=st.integers(1, 26),
-    with_bias=st.booleans(),
+    kv_heads=st.sampled_from([1, 2, 4]),
+    value_dim=st.integers(1, 9),
+    scale=st.sampled_from([None, 0.7]),
+    cap=st.sampled_from([None, 2.0]),
+    bias_rows=st.sampled_from([None, 1, 2]),
+    with_sinks=st.booleans(),
 )
 def test_it_is_the_naive_twin_however_it_is_cut(
-    mask: Mask, queries: int, more_keys: int, query_tile: int, key_tile: int, with_bias: bool
+    mask: Mask,
+    queries: int,
+    more_keys: int,
+    query_tile: int,
+    key_tile: int,
+    kv_heads: int,
+    value_dim: int,
+    scale: float | None,
+    cap: float | None,
+    bias_rows: int | None,
+    with_sinks: bool,
 ) -> None:
-    keys = queries + more_keys
-    allowed = ragged(mask, queries, keys)
-    tensors = inputs(queries, keys, torch.float64)
-    bias = None
-    if with_bias:
-        bias = torch.randn(1, 3, queries, keys, generator=torch.Generator().manual_seed(1)).double()
-        tensors.append(bias)
-    for tensor in tensors:
-        tensor.requires_grad_()
-    naive = Scoring(bias=bias).attention(*tensors[:3], allowed)
-    tiled = tiled_attention(*tensors[:3], allowed, bias, query_tile, key_tile)
+    keys, generator = queries + more_keys, torch.Generator().manual_seed(1)
+
+    def numbers(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True)
+
+    query, key, value = (
+        numbers(2, 4, queries, 6),
+        numbers(2, kv_heads, keys, 6),
+        numbers(2, kv_heads, keys, value_dim),
+    )
+    bias = None if bias_rows is None else numbers(bias_rows, 4, queries, keys)
+    sinks = numbers(4) if with_sinks else None
+    scoring = Scoring(scale, cap, bias, sinks)
+    wanted = [tensor for tensor in (query, key, value, bias, sinks) if tensor is not None]
+    lazy = placed(mask, queries, keys)
+    copied = [tensor.repeat_interleave(4 // kv_heads, dim=1) for tensor in (key, value)]
+    naive = scoring.attention(query, *copied, lazy.dense())
+    tiled = tiled_attention(query, key, value, lazy, scoring, query_tile, key_tile)
     torch.testing.assert_close(tiled, naive, rtol=1e-12, atol=1e-12)
-    assert not tiled.transpose(1, 2)[~allowed.any(dim=-1)].any()  # who sees nothing gets exactly 0
+    assert not tiled.transpose(1, 2)[~lazy.dense().any(dim=-1)].any()  # who sees nothing gets exactly 0
     weights = torch.linspace(-1, 1, naive.numel(), dtype=naive.dtype).reshape(naive.shape)
-    expected, found = (torch.autograd.grad((some * weights).sum(), tensors) for some in (naive, tiled))
+    expected, found = (torch.autograd.grad((some * weights).sum(), wanted) for some in (naive, tiled))
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-11)
+
+
+def test_a_second_derivative_is_refused_rather_than_wrong() -> None:
+    query, key, value = (tensor.requires_grad_() for tensor in inputs(3, 3, torch.float64))
+    output = tiled_attention(query, key, value, ragged(causal(), 3, 3))
+    (gradient,) = torch.autograd.grad(output.square().sum(), query, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
 
 
 @pytest.mark.parametrize("mask", MASKS, ids=repr)
@@ -137,7 +182,7 @@ def test_the_bytes_counted_are_those_of_the_formula(
     assert memory.stored == 4 * (vectors + 2 * matrix)  # scores, weights, output
 
     memory = SlowMemory()
-    tiled_attention(query, key, value, allowed, None, query_tile, key_tile, memory)
+    tiled_attention(query, key, value, allowed, PLAIN, query_tile, key_tile, memory)
     keys_loaded = sum(  # a tile of keys is read once for each tile of queries that looks at any of them
         len(range(k, min(k + key_tile, tokens)))
         for q in range(0, tokens, query_tile)
@@ -156,7 +201,7 @@ def test_a_bias_is_loaded_tile_by_tile() -> None:
     moved = []
     for bias in (None, torch.zeros(1, 3, 16, 16)):
         memory = SlowMemory()
-        tiled_attention(query, key, value, allowed, bias, 4, 4, memory)
+        tiled_attention(query, key, value, allowed, Scoring(bias=bias), 4, 4, memory)
         moved.append(memory.loaded)
     assert moved[1] - moved[0] == 4 * 3 * 16 * 16
 
@@ -187,7 +232,7 @@ def test_its_memory_grows_with_the_length_and_that_of_the_naive_twin_with_its_sq
                 query,
                 key,
                 value,
-                lambda rows, columns: causal().dense(positions[:, rows], positions[:, columns]),
+                causal().at(positions, positions),
                 query_tile=32,
                 key_tile=32,
             )

@@ -10,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from llmref.attention.masks import Mask, blocks, causal, documents, global_tokens, strided, window
+from llmref.attention.masks import (
+    Mask,
+    blocks,
+    causal,
+    dense,
+    documents,
+    global_tokens,
+    random_blocks,
+    strided,
+    window,
+)
 
 Pairs = set[tuple[int, int, int]]
 
@@ -35,6 +45,7 @@ def basic_masks() -> st.SearchStrategy[Mask]:
         st.just(causal())
         | st.builds(lambda make, size: make(size), by_size, st.integers(1, 8))
         | by_documents
+        | st.builds(random_blocks, st.integers(1, 3), st.integers(1, 2), st.integers(0, 9))
     )
 
 
@@ -80,6 +91,23 @@ def test_causal_and_window_are_what_their_words_say(
         assert ((row, query, key) in allowed) == words
 
 
+@given(masks, positions_strategy, st.integers(1, 6), st.data())
+def test_a_tile_is_a_part_of_the_matrix(
+    mask: Mask, positions: Tensor, queries: int, data: st.DataObject
+) -> None:
+    placed = mask.at(positions[:, 6 - queries :], positions)
+    assert (placed.queries, placed.keys) == (queries, 6)
+    rows, columns = (
+        slice(*sorted(data.draw(st.tuples(st.integers(0, size), st.integers(0, size)))))
+        for size in (queries, 6)
+    )
+    whole = mask.dense(positions[:, 6 - queries :], positions)
+    assert torch.equal(placed.tile(rows, columns), whole[:, rows, columns])
+    assert torch.equal(placed.dense(), whole)
+    assert placed.dense() is placed.dense() is dense(placed)
+    assert dense(whole) is whole
+
+
 SPARSE = {
     strided: lambda query, key, size: key in {query + size * step for step in range(-20, 21)},
     blocks: lambda query, key, size: any(
@@ -112,6 +140,45 @@ def test_the_published_patterns_are_expressions() -> None:
         assert two_kinds[i, j] == (near or column)
         assert fixed[i, j] == (j <= i and j // stride == i // stride)
         assert global_one[i, j] == (j <= i and (i - j < 3 or j == 0))
+
+
+@given(st.integers(1, 4), st.integers(1, 3), st.integers(0, 3))
+def test_random_blocks_are_drawn_from_those_before(size: int, count: int, seed: int) -> None:
+    positions = torch.arange(6 * size + 1)[None]
+    mask = random_blocks(size, count, seed)
+    allowed = mask.dense(positions, positions)[0]
+    for query in range(6 * size + 1):
+        block = query // size
+        seen = {key // size for key in allowed[query].nonzero().flatten().tolist()}
+        assert len(seen) == min(count, block)
+        assert seen <= set(range(block))
+        assert allowed[query].sum() == size * len(seen)  # blocks are seen whole
+        assert torch.equal(allowed[query], allowed[block * size])  # by all tokens of a block
+        shorter = mask.dense(positions[:, query : query + 1], positions[:, : query + 1])
+        assert torch.equal(shorter[0, 0], allowed[query, : query + 1])  # a growing text keeps its pattern
+
+
+def test_random_blocks_are_drawn_evenly_and_by_the_seed() -> None:
+    positions = torch.arange(11)[None]
+    drawn = torch.stack(
+        [random_blocks(1, 3, seed).dense(positions[:, 10:], positions)[0, 0] for seed in range(400)]
+    )
+    assert (drawn.sum(dim=1) == 3).all()
+    # Each of the 10 is expected 120 times, with a deviation of 9.
+    assert (drawn[:, :10].sum(dim=0) - 120).abs().max() < 36
+    assert len({tuple(row) for row in drawn.tolist()}) > 90  # of 120 that there are
+    many = torch.arange(41)[None]
+    rows = random_blocks(1, 3, seed=0).dense(many, many)[0]
+    assert len({tuple(row[:20].tolist()) for row in rows[20:]}) > 10  # blocks do not repeat one draw
+
+
+def test_an_attention_sink_is_a_global_token_beside_a_window() -> None:
+    """Xiao et al. (2023), figure 1d: the first tokens and the newest ones, nothing between."""
+    positions = torch.arange(20)[None]
+    allowed = (causal() & (window(5) | global_tokens(4))).dense(positions, positions)[0]
+    for query in range(20):
+        newest = set(range(max(0, query - 4), query + 1))
+        assert set(allowed[query].nonzero().flatten().tolist()) == newest | set(range(min(4, query + 1)))
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 30])
@@ -164,6 +231,10 @@ def test_errors_say_what_was_found() -> None:
         blocks(-1)
     with pytest.raises(ValueError, match="there must be at least 1 global token, found 0"):
         global_tokens(0)
+    with pytest.raises(ValueError, match="a seed of at least 0, found 2, 0 and -1"):
+        random_blocks(2, 0, -1)
+    with pytest.raises(ValueError, match="1 row or one for each of the 1, found 2"):
+        documents(torch.zeros(2, 4, dtype=torch.long)).at(positions, positions)
     with pytest.raises(ValueError, match="a document for each of the 4 keys, found 3"):
         documents(torch.zeros(1, 3, dtype=torch.long)).dense(positions, positions)
     with pytest.raises(ValueError, match="a document for each of the 4 queries, found 2"):
@@ -176,4 +247,6 @@ def test_a_mask_reads_as_what_it_allows() -> None:
     assert repr(causal() & window(64) & documents(ids)) == "causal() & window(64) & documents(<2 x 7 ids>)"
     assert repr(~(causal() | window(2))) == "~((causal() | window(2)))"
     assert repr(strided(4) | blocks(8) & global_tokens(1)) == "(strided(4) | blocks(8) & global_tokens(1))"
+    assert repr(random_blocks(8, 2, seed=1) | window(4)) == "(random_blocks(8, 2, seed=1) | window(4))"
     assert causal() & window(3) == causal() & window(3)
+    assert random_blocks(8, 2, seed=1) == random_blocks(8, 2, seed=1) != random_blocks(8, 2, seed=2)

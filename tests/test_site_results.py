@@ -16,7 +16,7 @@ sys.path.insert(0, str(SITE_SOURCES))
 from machinery import SiteError  # noqa: E402
 from machinery.pages import Directive  # noqa: E402
 
-from llmref.attention import Mask, blocks, causal, window  # noqa: E402
+from llmref.attention.masks import Mask, blocks, causal, global_tokens, random_blocks, window  # noqa: E402
 
 ABOUT = {
     "date": "2026-11-24",
@@ -94,7 +94,18 @@ def test_the_committed_results_can_be_shown() -> None:
         assert "| 4,096 |" in shown(hook, language)
 
 
-@pytest.mark.parametrize("mask", [causal(), causal() & window(3), causal() & blocks(4), window(1)], ids=repr)
+@pytest.mark.parametrize(
+    "mask",
+    [
+        causal(),
+        causal() & window(3),
+        causal() & blocks(4),
+        window(1),
+        causal() & (window(2) | global_tokens(2)),
+        causal() & (window(2) | random_blocks(2, 1, seed=0)),
+    ],
+    ids=repr,
+)
 def test_a_mask_is_drawn_as_one_square_for_each_pair(mask: Mask) -> None:
     import torch
     from matplotlib.figure import Figure

@@ -16,6 +16,7 @@ import llmref
 from llmref.attention import attend, blocks, dot_product_attention, global_tokens, strided
 from llmref.attention.flash import naive_attention, tiled_attention
 from llmref.attention.memory import PeakMemory, SlowMemory
+from llmref.attention.scoring import PLAIN
 
 torch.set_num_threads(1)
 torch.manual_seed(0)
@@ -221,7 +222,7 @@ for mask in masks:
     naive = dot_product_attention(query, key, value, allowed)
     worst = 0.0
     for sizes in ((1, 1), (7, 13), (32, 32), (100, 100)):  # queries and keys of a tile
-        tiled = tiled_attention(query, key, value, allowed, None, *sizes)
+        tiled = tiled_attention(query, key, value, allowed, PLAIN, *sizes)
         worst = max(worst, (tiled - naive).abs().max().item())
     print(f"{worst:.0e}   {mask}")
     assert worst < 1e-13

@@ -8,35 +8,39 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from llmref.attention.flash import tiled_attention
-from llmref.attention.scoring import Scoring
+from llmref.attention.flash import copied_heads, tiled_attention
+from llmref.attention.masks import PlacedMask, dense
+from llmref.attention.scoring import PLAIN, Scoring
 
 Backend = Literal["auto", "naive", "sdpa", "tiled"]
-PLAIN = Scoring()
+Allowed = Tensor | PlacedMask
 
 
-def naive_backend(query: Tensor, key: Tensor, value: Tensor, allowed: Tensor, scoring: Scoring) -> Tensor:
+def naive_backend(query: Tensor, key: Tensor, value: Tensor, allowed: Allowed, scoring: Scoring) -> Tensor:
     """Both steps, every matrix written out."""
-    return scoring.attention(query, key, value, allowed)
+    key, value = copied_heads(key, query.shape[1]), copied_heads(value, query.shape[1])
+    return scoring.attention(query, key, value, dense(allowed))
 
 
-def fused_backend(query: Tensor, key: Tensor, value: Tensor, allowed: Tensor, scoring: Scoring) -> Tensor:
+def fused_backend(query: Tensor, key: Tensor, value: Tensor, allowed: Allowed, scoring: Scoring) -> Tensor:
     """Both steps in PyTorch's fused kernel, which never writes the scores of a whole row to memory."""
-    mask = allowed[:, None]
+    mask = dense(allowed)[:, None]
     if scoring.bias is not None:  # the kernel takes one of the two: a pair that is not allowed gets -inf
         mask = scoring.bias.to(query.dtype).masked_fill(~mask, -math.inf)
+    shared = query.shape[1] != key.shape[1]
+    if shared and query.is_cuda:  # on a GPU, the kernels that take a mask want as many key heads as queries
+        key, value, shared = copied_heads(key, query.shape[1]), copied_heads(value, query.shape[1]), False
     return torch.nn.functional.scaled_dot_product_attention(
-        query, key, value, attn_mask=mask, scale=scoring.scale
+        query, key, value, attn_mask=mask, scale=scoring.scale, enable_gqa=shared
     )
 
 
-def tiled_backend(query: Tensor, key: Tensor, value: Tensor, allowed: Tensor, scoring: Scoring) -> Tensor:
+def tiled_backend(query: Tensor, key: Tensor, value: Tensor, allowed: Allowed, scoring: Scoring) -> Tensor:
     """FlashAttention in plain PyTorch."""
-    bias = None if scoring.bias is None else scoring.bias.to(query.dtype)
-    return tiled_attention(query, key, value, allowed, bias)
+    return tiled_attention(query, key, value, allowed, scoring)
 
 
-BACKENDS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor, Scoring], Tensor]] = {
+BACKENDS: dict[str, Callable[[Tensor, Tensor, Tensor, Allowed, Scoring], Tensor]] = {
     "naive": naive_backend,
     "sdpa": fused_backend,
     "tiled": tiled_backend,
@@ -49,21 +53,19 @@ def refusal(backend: Backend, scoring: Scoring) -> str | None:
     >>> refusal("sdpa", Scoring(soft_cap=50.0))
     'sdpa has no soft cap'
     """
-    if backend in ("sdpa", "tiled"):
+    if backend == "sdpa":
         if scoring.soft_cap is not None:
-            return f"{backend} has no soft cap"
+            return "sdpa has no soft cap"
         if scoring.sinks is not None:
-            return f"{backend} has no sinks"
-    if backend == "tiled" and scoring.scale is not None:
-        return "tiled has no scale of its own"
+            return "sdpa has no sinks"
     return None
 
 
 def attend(
     query: Float[Tensor, "batch heads queries head_dim"],
-    key: Float[Tensor, "batch heads keys head_dim"],
-    value: Float[Tensor, "batch heads keys value_dim"],
-    allowed: Bool[Tensor, "batch queries keys"],
+    key: Float[Tensor, "batch kv_heads keys head_dim"],
+    value: Float[Tensor, "batch kv_heads keys value_dim"],
+    allowed: Bool[Tensor, "batch queries keys"] | PlacedMask,
     backend: Backend = "auto",
     scoring: Scoring = PLAIN,
 ) -> Float[Tensor, "batch heads queries value_dim"]:
@@ -71,9 +73,10 @@ def attend(
 
     Args:
         query: The queries of each head.
-        key: The keys, as many heads as the queries have.
-        value: The values.
-        allowed: Which keys each query may look at. A query that may look at none gets 0.
+        key: The keys. Query heads may share them: head h uses key head `h // (heads / kv_heads)`.
+        value: The values, as many heads as the keys have.
+        allowed: Which keys each query may look at: a matrix, or a mask that is not yet written out
+            (`mask.at(query_positions, key_positions)`). A query that may look at none gets 0.
         backend: How to run it; `"auto"` takes the first that can.
         scoring: What is done to the scores beside the plain two steps.
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from llmref.attention.backends import Backend, attend
 from llmref.attention.dot_product import combine
+from llmref.attention.masks import PlacedMask, dense
 from llmref.attention.scoring import Scoring
 from llmref.config import AttentionConfig
 from llmref.normalization import QueryKeyNorm
@@ -54,7 +55,7 @@ class MultiHeadAttention(nn.Module):
         self,
         x: Float[Tensor, "batch tokens d_model"],
         positions: Int[Tensor, "batch tokens"],
-        allowed: Bool[Tensor, "batch tokens keys"],
+        allowed: Bool[Tensor, "batch tokens keys"] | PlacedMask,
         update: Update | None = None,
         key_positions: Int[Tensor, "batch keys"] | None = None,
     ) -> Float[Tensor, "batch tokens d_model"]:
@@ -63,7 +64,7 @@ class MultiHeadAttention(nn.Module):
         Args:
             x: The normalized residual stream.
             positions: Where each token stands.
-            allowed: Which keys each token may look at, cached keys first.
+            allowed: Which keys each token may look at, cached keys first: a matrix, or a mask at positions.
             update: Stores the new keys and values in a cache and gives all of them; `None` for no cache.
             key_positions: Where the keys stand, cached keys first; `positions` where there is no cache.
         """
@@ -79,11 +80,11 @@ class MultiHeadAttention(nn.Module):
         if update is not None:
             key, value = update(key, value)
         scoring = self.scoring(positions, positions if key_positions is None else key_positions)
-        group = self.config.n_heads // self.config.n_kv_heads
-        key, value = key.repeat_interleave(group, dim=1), value.repeat_interleave(group, dim=1)
         if self.backend == "naive":
+            group = self.config.n_heads // self.config.n_kv_heads
+            key, value = key.repeat_interleave(group, dim=1), value.repeat_interleave(group, dim=1)
             scores = self.sites["scores"](scoring.scores(query, key))
-            weights = self.sites["weights"](scoring.weights(scores, allowed))
+            weights = self.sites["weights"](scoring.weights(scores, dense(allowed)))
             heads = combine(weights, value)
         else:
             heads = attend(query, key, value, allowed, self.backend, scoring)

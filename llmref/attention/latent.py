@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from llmref.attention.backends import Backend, attend
 from llmref.attention.dot_product import combine
 from llmref.attention.heads import Update
+from llmref.attention.masks import PlacedMask, dense
 from llmref.attention.scoring import Scoring
 from llmref.config import LatentAttentionConfig
 from llmref.normalization import make_norm
@@ -58,7 +59,7 @@ class LatentAttention(nn.Module):
         self,
         x: Float[Tensor, "batch tokens d_model"],
         positions: Int[Tensor, "batch tokens"],
-        allowed: Bool[Tensor, "batch tokens keys"],
+        allowed: Bool[Tensor, "batch tokens keys"] | PlacedMask,
         update: Update | None = None,
         key_positions: Int[Tensor, "batch keys"] | None = None,
     ) -> Float[Tensor, "batch tokens d_model"]:
@@ -86,7 +87,7 @@ class LatentAttention(nn.Module):
         query: Float[Tensor, "batch heads queries head_dim"],
         latent: Float[Tensor, "batch 1 keys latent_dim"],
         rotated_key: Float[Tensor, "batch 1 keys rotated_dim"],
-        allowed: Bool[Tensor, "batch queries keys"],
+        allowed: Bool[Tensor, "batch queries keys"] | PlacedMask,
     ) -> Float[Tensor, "batch heads queries value_dim"]:
         """The heads' outputs, by way of every head's keys and values: the naive form.
 
@@ -103,7 +104,7 @@ class LatentAttention(nn.Module):
         query: Float[Tensor, "batch heads queries head_dim"],
         latent: Float[Tensor, "batch 1 keys latent_dim"],
         rotated_key: Float[Tensor, "batch 1 keys rotated_dim"],
-        allowed: Bool[Tensor, "batch queries keys"],
+        allowed: Bool[Tensor, "batch queries keys"] | PlacedMask,
     ) -> Float[Tensor, "batch heads queries value_dim"]:
         """The heads' outputs, without any head's keys and values: latents are compared and summed themselves.
 
@@ -116,24 +117,24 @@ class LatentAttention(nn.Module):
         value_weight = self.value.weight.unflatten(0, (n_heads, -1))  # heads, value_dim, latent_dim
         plain, rotated = query.split(sizes, dim=-1)
         query = torch.cat([plain @ key_weight, rotated], dim=-1)
-        key = torch.cat([latent, rotated_key], dim=-1).expand(-1, n_heads, -1, -1)
-        mixed = self.attend(query, key, latent.expand(-1, n_heads, -1, -1), allowed)
+        mixed = self.attend(query, torch.cat([latent, rotated_key], dim=-1), latent, allowed)
         return mixed @ value_weight.mT
 
     def attend(
         self,
         query: Float[Tensor, "batch heads queries width"],
-        key: Float[Tensor, "batch heads keys width"],
-        value: Float[Tensor, "batch heads keys value_width"],
-        allowed: Bool[Tensor, "batch queries keys"],
+        key: Float[Tensor, "batch kv_heads keys width"],
+        value: Float[Tensor, "batch kv_heads keys value_width"],
+        allowed: Bool[Tensor, "batch queries keys"] | PlacedMask,
     ) -> Float[Tensor, "batch heads queries value_width"]:
         """The two steps, at the scale of the layer's heads, whatever the width of what is compared."""
         scale = self.config.scale or (self.config.plain_dim + self.config.rotated_dim) ** -0.5
         scoring = Scoring(scale)
         if self.backend != "naive":
             return attend(query, key, value, allowed, self.backend, scoring)
+        key, value = (x.expand(-1, query.shape[1], -1, -1) for x in (key, value))
         scores = self.sites["scores"](scoring.scores(query, key))
-        weights = self.sites["weights"](scoring.weights(scores, allowed))
+        weights = self.sites["weights"](scoring.weights(scores, dense(allowed)))
         return combine(weights, value)
 
     def queries(self, x: Float[Tensor, "batch tokens d_model"]) -> Float[Tensor, "batch tokens width"]:

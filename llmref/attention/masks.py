@@ -6,24 +6,52 @@ documents and a prompt in chunks all have the right mask because their positions
 
 The published sparse patterns are expressions. Child et al., "Generating Long Sequences with Sparse
 Transformers" (2019), section 4.3: `causal() & (window(n) | strided(n))`. Beltagy et al., "Longformer" (2020),
-section 3.1: `causal() & (window(n) | global_tokens(m))`.
+section 3.1: `causal() & (window(n) | global_tokens(m))`. Zaheer et al., "Big Bird" (2020), section 2: these
+two and `random_blocks(size, count, seed)`. Xiao et al., "Efficient Streaming Language Models with Attention
+Sinks" (2023), section 3.2: Longformer's, the first four tokens being the sinks that a head may fall back on.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+Index = slice | Tensor
+
 
 class Mask:
-    """A rule over pairs of a query and a key; masks combine with `&`, `|` and `~`."""
+    """A rule over pairs of a query and a key; masks combine with `&`, `|` and `~`.
+
+    A rule of your own defines `pairs`. Where it reads more than the positions, it defines `part` as well.
+    """
 
     def pairs(
         self, query_positions: Int[Tensor, "batch queries"], key_positions: Int[Tensor, "batch keys"]
     ) -> Bool[Tensor, "batch queries keys"]:
         """Whether the rule holds for each pair, were every key a real token."""
         raise NotImplementedError
+
+    def prepared(
+        self, query_positions: Int[Tensor, "batch queries"], key_positions: Int[Tensor, "batch keys"]
+    ) -> "Mask":
+        """The mask with all that it needs at these positions at hand: by itself, nothing but them."""
+        return self
+
+    def part(self, batch: Index, queries: Index, keys: Index) -> "Mask":
+        """A prepared mask for a part of its positions: the same rule, if it reads nothing but them."""
+        return self
+
+    def at(
+        self, query_positions: Int[Tensor, "batch queries"], key_positions: Int[Tensor, "batch keys"]
+    ) -> "PlacedMask":
+        """The mask at these positions, not yet written out.
+
+        Raises:
+            ValueError: If the mask does not fit the positions (see `documents`).
+        """
+        return PlacedMask(self.prepared(query_positions, key_positions), query_positions, key_positions)
 
     def dense(
         self, query_positions: Int[Tensor, "batch queries"], key_positions: Int[Tensor, "batch keys"]
@@ -36,7 +64,7 @@ class Mask:
         >>> (causal() & window(2)).dense(positions[:, 2:], positions).int().tolist()  # two queries, four keys
         [[[0, 1, 1, 0], [0, 0, 1, 1]]]
         """
-        return self.pairs(query_positions, key_positions) & (key_positions >= 0)[:, None, :]
+        return self.at(query_positions, key_positions).dense()
 
     def __and__(self, other: "Mask") -> "Mask":
         return _And(self, other)
@@ -46,6 +74,61 @@ class Mask:
 
     def __invert__(self) -> "Mask":
         return _Not(self)
+
+
+@dataclass(frozen=True, eq=False)
+class PlacedMask:
+    """A mask at the positions of one pass: whole when `dense` is asked for, else a tile at a time.
+
+    So a pass that works in tiles never holds the matrix of queries x keys.
+
+    >>> positions = torch.arange(4)[None]
+    >>> placed = (causal() & window(2)).at(positions, positions)
+    >>> placed.tile(slice(2, 4), slice(0, 2)).int().tolist()
+    [[[0, 1], [0, 0]]]
+    >>> placed.queries, placed.keys
+    (4, 4)
+    """
+
+    mask: Mask
+    query_positions: Int[Tensor, "batch queries"]
+    key_positions: Int[Tensor, "batch keys"]
+
+    @property
+    def queries(self) -> int:
+        """How many queries each row has."""
+        return self.query_positions.shape[1]
+
+    @property
+    def keys(self) -> int:
+        """How many keys."""
+        return self.key_positions.shape[1]
+
+    def dense(self) -> Bool[Tensor, "batch queries keys"]:
+        """True where the query may look at the key; computed once."""
+        return self._dense
+
+    @cached_property
+    def _dense(self) -> Tensor:
+        real = (self.key_positions >= 0)[:, None, :]
+        return self.mask.pairs(self.query_positions, self.key_positions) & real
+
+    def tile(self, rows: slice, columns: slice) -> Bool[Tensor, "batch some_queries some_keys"]:
+        """What `dense()[:, rows, columns]` is, without the rest of it."""
+        return self.part(slice(None), rows, columns).dense()
+
+    def part(self, batch: Index, queries: Index, keys: Index) -> "PlacedMask":
+        """The mask for some rows of the batch, some queries and some keys."""
+        return PlacedMask(
+            self.mask.part(batch, queries, keys),
+            self.query_positions[batch, queries],
+            self.key_positions[batch, keys],
+        )
+
+
+def dense(allowed: Bool[Tensor, "batch queries keys"] | PlacedMask) -> Bool[Tensor, "batch queries keys"]:
+    """The matrix, of a mask that is one already or that is not yet written out."""
+    return allowed if isinstance(allowed, Tensor) else allowed.dense()
 
 
 def causal() -> Mask:
@@ -125,6 +208,32 @@ def global_tokens(count: int) -> Mask:
     return _GlobalTokens(count)
 
 
+def random_blocks(size: int, count: int, seed: int) -> Mask:
+    """A token looks at `count` blocks of `size` positions, drawn for its block from those that lie before it.
+
+    All tokens of a block look at the same ones; where fewer than `count` lie before, at all of them. The draw
+    for a block depends on the seed and on the block's number only, so a text that grows keeps its pattern.
+
+    Source: Zaheer et al., "Big Bird: Transformers for Longer Sequences" (2020), section 2, where an encoder
+    draws from the whole text. With its other two kinds of keys it is, for a decoder,
+    `causal() & (window(n) | global_tokens(m) | random_blocks(size, count, seed))`.
+
+    >>> positions = torch.arange(8)[None]
+    >>> random_blocks(2, 1, seed=0).dense(positions, positions)[0, [1, 3, 5, 7]].int().tolist()
+    [[0, 0, 0, 0, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0, 0, 0], [0, 0, 1, 1, 0, 0, 0, 0]]
+    >>> random_blocks(2, 0, seed=0)
+    Traceback (most recent call last):
+    ...
+    ValueError: random blocks need a size and a count of at least 1 and a seed of at least 0, found 2, 0 and 0
+    """
+    if size < 1 or count < 1 or seed < 0:
+        raise ValueError(
+            "random blocks need a size and a count of at least 1 and a seed of at least 0, "
+            f"found {size}, {count} and {seed}"
+        )
+    return _RandomBlocks(size, count, seed)
+
+
 def documents(ids: Int[Tensor, "batch keys"], query_ids: Int[Tensor, "batch queries"] | None = None) -> Mask:
     """A token looks at tokens of its own document.
 
@@ -199,13 +308,47 @@ class _GlobalTokens(Mask):
         return f"global_tokens({self.count})"
 
 
+@lru_cache(maxsize=16)
+def _drawn(count: int, seed: int, blocks: int) -> Tensor:
+    """For each of the first blocks the blocks drawn for it, -1 where there are too few before it."""
+    table = torch.full((blocks, count), -1)
+    for block in range(1, blocks):
+        generator = torch.Generator().manual_seed((1_000_003 * seed + block) % 2**32)
+        drawn = torch.randperm(block, generator=generator)[:count]
+        table[block, : len(drawn)] = drawn
+    return table
+
+
+@dataclass(frozen=True)
+class _RandomBlocks(Mask):
+    size: int
+    count: int
+    seed: int
+    drawn: Tensor | None = field(default=None, compare=False)
+
+    def prepared(self, query_positions: Tensor, key_positions: Tensor) -> "_RandomBlocks":
+        blocks = int(query_positions.max()) // self.size + 1 if query_positions.numel() else 1
+        drawn = _drawn(self.count, self.seed, max(blocks, 1)).to(query_positions.device)
+        return _RandomBlocks(self.size, self.count, self.seed, drawn)
+
+    def pairs(self, query_positions: Tensor, key_positions: Tensor) -> Tensor:
+        drawn = self.drawn
+        if drawn is None:
+            return self.prepared(query_positions, key_positions).pairs(query_positions, key_positions)
+        chosen = drawn[(query_positions // self.size).clamp(min=0)]
+        return (chosen[:, :, None] == (key_positions // self.size)[:, None, :, None]).any(dim=-1)
+
+    def __repr__(self) -> str:
+        return f"random_blocks({self.size}, {self.count}, seed={self.seed})"
+
+
 @dataclass(frozen=True, eq=False)
 class _Documents(Mask):
     ids: Tensor
     query_ids: Tensor | None
 
-    def pairs(self, query_positions: Tensor, key_positions: Tensor) -> Tensor:
-        queries, keys = query_positions.shape[1], key_positions.shape[1]
+    def prepared(self, query_positions: Tensor, key_positions: Tensor) -> "_Documents":
+        (batch, queries), keys = query_positions.shape, key_positions.shape[1]
         if self.ids.shape[1] != keys:
             raise ValueError(
                 f"documents() needs a document for each of the {keys} keys, found {self.ids.shape[1]}"
@@ -219,6 +362,20 @@ class _Documents(Mask):
             raise ValueError(
                 f"documents() needs a document for each of the {queries} queries, found {query_ids.shape[1]}"
             )
+        for ids in (self.ids, query_ids):
+            if len(ids) not in (1, batch):
+                raise ValueError(f"documents() needs 1 row or one for each of the {batch}, found {len(ids)}")
+        return _Documents(self.ids.expand(batch, -1), query_ids.expand(batch, -1))
+
+    def part(self, batch: Index, queries: Index, keys: Index) -> "_Documents":
+        return _Documents(
+            self.ids[batch, keys], None if self.query_ids is None else self.query_ids[batch, queries]
+        )
+
+    def pairs(self, query_positions: Tensor, key_positions: Tensor) -> Tensor:
+        query_ids = self.query_ids
+        if query_ids is None:
+            return self.prepared(query_positions, key_positions).pairs(query_positions, key_positions)
         return query_ids[:, :, None] == self.ids[:, None, :]
 
     def __repr__(self) -> str:
@@ -226,10 +383,22 @@ class _Documents(Mask):
 
 
 @dataclass(frozen=True)
-class _And(Mask):
+class _Pair(Mask):
     first: Mask
     second: Mask
 
+    def prepared(self, query_positions: Tensor, key_positions: Tensor) -> Mask:
+        return type(self)(
+            self.first.prepared(query_positions, key_positions),
+            self.second.prepared(query_positions, key_positions),
+        )
+
+    def part(self, batch: Index, queries: Index, keys: Index) -> Mask:
+        return type(self)(self.first.part(batch, queries, keys), self.second.part(batch, queries, keys))
+
+
+@dataclass(frozen=True)
+class _And(_Pair):
     def pairs(self, query_positions: Tensor, key_positions: Tensor) -> Tensor:
         return self.first.pairs(query_positions, key_positions) & self.second.pairs(
             query_positions, key_positions
@@ -240,10 +409,7 @@ class _And(Mask):
 
 
 @dataclass(frozen=True)
-class _Or(Mask):
-    first: Mask
-    second: Mask
-
+class _Or(_Pair):
     def pairs(self, query_positions: Tensor, key_positions: Tensor) -> Tensor:
         return self.first.pairs(query_positions, key_positions) | self.second.pairs(
             query_positions, key_positions
@@ -256,6 +422,12 @@ class _Or(Mask):
 @dataclass(frozen=True)
 class _Not(Mask):
     mask: Mask
+
+    def prepared(self, query_positions: Tensor, key_positions: Tensor) -> Mask:
+        return _Not(self.mask.prepared(query_positions, key_positions))
+
+    def part(self, batch: Index, queries: Index, keys: Index) -> Mask:
+        return _Not(self.mask.part(batch, queries, keys))
 
     def pairs(self, query_positions: Tensor, key_positions: Tensor) -> Tensor:
         return ~self.mask.pairs(query_positions, key_positions)

@@ -20,7 +20,7 @@ def soft_cap(scores: Float[Tensor, "*shape"], cap: float) -> Float[Tensor, "*sha
     """Bend numbers so that they stay between -cap and cap: small ones hardly move, great ones level off.
 
     >>> soft_cap(torch.tensor([1.0, 50.0, 1000.0]), cap=50.0).round(decimals=1).tolist()
-    [1.0, 38.1..., 50.0]
+    [1.0, 38.0..., 50.0]
     """
     return cap * torch.tanh(scores / cap)
 
@@ -64,6 +64,10 @@ class Scoring:
     bias: Float[Tensor, "#batch heads queries keys"] | None = None
     sinks: Float[Tensor, "heads"] | None = None
 
+    def scale_for(self, head_dim: int) -> float:
+        """What a dot product of two vectors of this size is multiplied by."""
+        return 1 / math.sqrt(head_dim) if self.scale is None else self.scale
+
     def scores(
         self,
         query: Float[Tensor, "batch heads queries head_dim"],
@@ -96,3 +100,7 @@ class Scoring:
     ) -> Float[Tensor, "batch heads queries value_dim"]:
         """Both steps, every matrix written out."""
         return combine(self.weights(self.scores(query, key), allowed), value)
+
+
+PLAIN = Scoring()
+"""The plain two steps."""
