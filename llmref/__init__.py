@@ -17,7 +17,7 @@ from llmref.attention import (
     strided,
     window,
 )
-from llmref.cache import GrowingCache, StaticCache
+from llmref.cache import GrowingCache, QuantizedCache, RollingCache, StaticCache
 from llmref.checkpoint import load, save
 from llmref.config import (
     AttentionConfig,
@@ -68,7 +68,9 @@ __all__ = [
     "MultiHeadAttention",
     "NormConfig",
     "PresencePenalty",
+    "QuantizedCache",
     "RepetitionPenalty",
+    "RollingCache",
     "RopeConfig",
     "StaticCache",
     "Strategy",

@@ -56,10 +56,12 @@ def generate_ids(
         cache: An empty cache to use; a growing one if not given.
 
     Raises:
-        ValueError: If the prompt is empty or longer than the context, an id is out of range, or
-            `max_new_tokens` is negative.
+        ValueError: If the prompt is empty or longer than the context, an id is out of range,
+            `max_new_tokens` is negative, or the cache already holds tokens.
     """
     steps = _steps(model, ids, max_new_tokens)
+    if cache is not None and cache.n_tokens:
+        raise ValueError(f"generation needs an empty cache, found one that holds {cache.n_tokens} tokens")
     return _loop(model, ids, strategy, steps, seed, cache or GrowingCache())
 
 

@@ -116,11 +116,9 @@ class Transformer(nn.Module):
     ) -> Float[Tensor, "batch tokens d_model"]:
         """What the LM head reads: the residual stream after the last block, normalized."""
         self._check(ids, positions)
-        key_positions = positions if cache is None else cache.extend(positions)
-        mask = causal() if mask is None else mask
-        allowed: dict[int | None, PlacedMask] = {}
-        for size in {config.attention.window for config in self.config.blocks}:
-            allowed[size] = (mask if size is None else mask & window(size)).at(positions, key_positions)
+        if cache is not None:
+            cache.extend(positions)
+        placed = self._placed(positions, cache, causal() if mask is None else mask)
 
         x = self.sites["embedding"](self.embedding(ids))
         if self.config.embedding_multiplier != 1.0:  # rounded as the weights are: so the models were trained
@@ -130,8 +128,22 @@ class Transformer(nn.Module):
             x = x + self.positional_embedding(positions)
         for index, (block, config) in enumerate(zip(self.blocks, self.config.blocks, strict=True)):
             update = None if cache is None else partial(cache.update, index)
-            x = block(x, positions, allowed[config.attention.window], update, key_positions)
+            allowed, key_positions = placed[config.attention.window]
+            x = block(x, positions, allowed, update, key_positions)
         return self.sites["final_norm"](self.final_norm(x))
+
+    def _placed(
+        self, positions: Int[Tensor, "batch tokens"], cache: Cache | None, mask: Mask
+    ) -> dict[int | None, tuple[PlacedMask, Int[Tensor, "batch keys"]]]:
+        """For each window of the stack: who may look at whom, and where the keys stand."""
+        placed = {}
+        for index, config in enumerate(self.config.blocks):
+            size = config.attention.window
+            if size not in placed:
+                key_positions = positions if cache is None else cache.key_positions(index)
+                whole = mask if size is None else mask & window(size)
+                placed[size] = whole.at(positions, key_positions), key_positions
+        return placed
 
     def _check(self, ids: Tensor, positions: Tensor) -> None:
         if ids.numel() == 0:

@@ -1,6 +1,6 @@
 """What the tests of the core share: small models, and twins to hold them against."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from llmref.attention.masks import Mask
+from llmref.cache import Cache, GrowingCache, RollingCache, StaticCache
 from llmref.config import (
     AttentionConfig,
     BlockConfig,
@@ -135,6 +136,34 @@ def left_padded(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     ids = [[0] * (width - len(row)) + list(row) for row in rows]
     positions = [[-1] * (width - len(row)) + list(range(len(row))) for row in rows]
     return torch.tensor(ids), torch.tensor(positions)
+
+
+def right_padded(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """The same, padded on the right."""
+    width = max(map(len, rows))
+    ids = [list(row) + [0] * (width - len(row)) for row in rows]
+    positions = [list(range(len(row))) + [-1] * (width - len(row)) for row in rows]
+    return torch.tensor(ids), torch.tensor(positions)
+
+
+CACHES = ("growing", "static", "rolling")
+
+
+def make_cache(kind: str, config: ModelConfig, batch: int = 1, dtype: torch.dtype = torch.float32) -> Cache:
+    """A cache of each kind that keeps numbers as they are, with room for a whole context."""
+    makers: dict[str, Callable[[], Cache]] = {
+        "growing": GrowingCache,
+        "static": lambda: StaticCache(config, config.context_length, batch, dtype=dtype),
+        "rolling": lambda: RollingCache(config),
+    }
+    return makers[kind]()
+
+
+def with_windows(config: ModelConfig, *windows: int | None) -> ModelConfig:
+    """The config with so many blocks, each with its own window."""
+    block = config.blocks[0]
+    blocks = (replace(block, attention=replace(block.attention, window=window)) for window in windows)
+    return replace(config, blocks=tuple(blocks))
 
 
 def naive_allowed(query_position: int, key_position: int, window: int | None = None) -> bool:

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 import torch
 from helpers import (
+    CACHES,
     CONTEXT_LENGTH,
     VOCAB_SIZE,
     fresh_model,
     logits_of,
+    make_cache,
     random_ids,
     small_config,
     small_model,
@@ -23,7 +25,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_model import config_of, ours_from, peer_model
 
-from llmref.cache import Cache, GrowingCache, StaticCache
 from llmref.decoding import strategy
 from llmref.generation import _until, beam_search, generate, generate_ids, generate_naive, stream
 from llmref.model import Transformer
@@ -53,8 +54,7 @@ def test_with_any_cache_the_ids_are_those_without(
     model, ids = small_model(config), random_ids(length, seed=seed).tolist()
     naive = generate_naive(model, ids, new)
     assert len(naive) == new
-    caches: list[Cache | None] = [None, GrowingCache(), StaticCache(config, CONTEXT_LENGTH)]
-    for cache in caches:
+    for cache in (None, *(make_cache(kind, config) for kind in CACHES)):
         assert list(generate_ids(model, ids, GREEDY, new, cache=cache)) == naive
 
 
@@ -214,6 +214,11 @@ def test_bad_ids_are_errors() -> None:
         generate_ids(small_model(), [], GREEDY, 3)
     with pytest.raises(ValueError, match="token ids must be from 0 to 60, found 61"):
         list(generate_ids(small_model(), [61], GREEDY, 3))
+    for kind in CACHES:
+        cache = make_cache(kind, small_config())
+        small_model()(torch.tensor([[1, 2]]), torch.tensor([[0, 1]]), cache)
+        with pytest.raises(ValueError, match="needs an empty cache, found one that holds 2 tokens"):
+            generate_ids(small_model(), [1, 2], GREEDY, 3, cache=cache)
     with torch.no_grad():
         broken = fresh_model()
         broken.final_norm.weight.fill_(float("nan"))

@@ -57,7 +57,7 @@ CODE = {
     "token-embedding": "embedding.py",
     "lm-head": "model.py",
     "parallel-streams": "model.py",
-    "kv-cache": "cache.py",
+    "kv-cache": "cache",
     "transformer-block": "block.py",
     "self-attention": "attention/dot_product.py",
     "multi-head": "attention/heads.py",

@@ -8,10 +8,12 @@ import numpy
 import pytest
 import torch
 from helpers import (
+    CACHES,
     CONTEXT_LENGTH,
     fresh_model,
     left_padded,
     logits_of,
+    make_cache,
     random_ids,
     small_config,
 )
@@ -22,7 +24,6 @@ from transformers.models.marian.modeling_marian import MarianSinusoidalPositiona
 from transformers.models.mpt.modeling_mpt import build_mpt_alibi_tensor
 
 from llmref.attention import causal, documents
-from llmref.cache import GrowingCache, StaticCache
 from llmref.config import ModelConfig
 from llmref.model import sequential_positions
 from llmref.positions import LearnedPositions, alibi_bias, alibi_slopes, sinusoidal
@@ -148,7 +149,7 @@ def test_a_cache_changes_nothing(scheme: str, backend: str) -> None:
     ids, positions = random_ids(2, 11), torch.arange(11).expand(2, 11)
     with torch.no_grad(), model.attention_backend(backend):  # type: ignore[arg-type]
         whole = model(ids, positions)
-        for cache in (GrowingCache(), StaticCache(model.config, 16, batch=2)):
+        for cache in (make_cache(kind, model.config, batch=2) for kind in CACHES):
             parts = [
                 model(ids[:, start:end], positions[:, start:end], cache)
                 for start, end in pairwise((0, 4, 5, 6, 9, 11))
