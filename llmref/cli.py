@@ -9,7 +9,13 @@ import click
 import torch
 
 from llmref import __version__, checkpoint, exercises, generation
-from llmref.config import AttentionConfig, FeedForwardConfig, LatentAttentionConfig, MixtureConfig
+from llmref.config import (
+    AttentionConfig,
+    FeedForwardConfig,
+    LatentAttentionConfig,
+    MixtureConfig,
+    ModelConfig,
+)
 from llmref.cost import cost
 from llmref.model import Transformer
 from llmref.tiny import FOLDER
@@ -23,8 +29,8 @@ from llmref.training import train as run_training
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 model_option = click.option(
-    "--model", "folder", default=FOLDER, type=click.Path(path_type=Path), help="A checkpoint's folder.",
-    show_default="the tiny model",
+    "--model", "path_or_id", default=str(FOLDER), show_default="the tiny model",
+    help="A checkpoint's folder, or its name on the hub (owner/name).",
 )  # fmt: skip
 device_option = click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, mps …")
 dtype_option = click.option("--dtype", default="float32", show_default=True, type=click.Choice(list(DTYPES)))
@@ -74,12 +80,12 @@ def generate(
     seed: int | None,
     stop: tuple[str, ...],
     stream: bool,
-    folder: Path,
+    path_or_id: str,
     device: str,
     dtype: str,
 ) -> None:
     """Go on from PROMPT: llmref generate "옛날에" --stream"""
-    model, tokenizer = checkpoint.load(folder, device, DTYPES[dtype])
+    model, tokenizer = checkpoint.load(path_or_id, device, DTYPES[dtype])
     pieces = generation.stream(
         model,
         tokenizer,
@@ -107,9 +113,9 @@ def generate(
 @cli.command()
 @click.argument("text")
 @model_option
-def tokenize(text: str, folder: Path) -> None:
+def tokenize(text: str, path_or_id: str) -> None:
     """Show the tokens of TEXT: each one's id and piece."""
-    tokenizer = _tokenizer(folder)
+    tokenizer = _tokenizer(checkpoint.find_folder(path_or_id, weights=False))
     ids = tokenizer.encode(text)
     for token_id, piece in zip(ids, tokenizer.pieces(ids), strict=True):
         click.echo(f"{token_id:>6}  {piece}")
@@ -126,10 +132,10 @@ def tokenize(text: str, folder: Path) -> None:
 @model_option
 @device_option
 def trace(
-    text: str, names: tuple[str, ...], cuts: tuple[str, ...], by: str, folder: Path, device: str
+    text: str, names: tuple[str, ...], cuts: tuple[str, ...], by: str, path_or_id: str, device: str
 ) -> None:
     """List every tensor of one forward pass over TEXT, with its shape and its bytes."""
-    model, tokenizer = checkpoint.load(folder, device)
+    model, tokenizer = checkpoint.load(path_or_id, device)
     seen = run_trace(model, _ids(model, tokenizer, text), cuts=[_cut(cut, by) for cut in cuts])
     if unknown := [name for name in names if name not in seen]:
         raise click.BadParameter(f"no tensor is named {unknown[0]!r}; 'llmref trace TEXT' lists the names")
@@ -186,26 +192,29 @@ def train(
 
 
 @cli.command()
-@model_option
-def info(folder: Path) -> None:
-    """What a model is made of: its config, its parameters, its files."""
-    model, tokenizer = checkpoint.load(folder)
-    config = model.config
-    block = config.blocks[0]
-    idle = cost(config).total.idle_parameters
-    active = model.n_parameters - idle
+@click.argument("path_or_id", default=str(FOLDER))
+def info(path_or_id: str) -> None:
+    """What a model is made of: its config, its parameters, its files.
+
+    PATH_OR_ID is a checkpoint's folder, or its name on the hub; of that, no weights are fetched.
+    [default: the tiny model]
+    """
+    folder = checkpoint.find_folder(path_or_id, weights=False)
+    config = checkpoint.load_config(folder / "config.json")
+    total, idle = checkpoint.outline(config).n_parameters, cost(config).total.idle_parameters
+    active = f", {total - idle:,} of them for each token" if idle else ""
     rows = {
         "folder": folder,
-        "parameters": f"{model.n_parameters:,}" + (f", {active:,} of them for each token" if idle else ""),
-        "vocabulary": f"{tokenizer.vocab_size:,} entries",
+        "parameters": f"{total:,}{active}",
+        "vocabulary": f"{config.vocab_size:,} entries",
         "context length": f"{config.context_length:,} tokens",
         "blocks": len(config.blocks),
         "d_model": config.d_model,
         "attention": _counted(_attention(block.attention) for block in config.blocks),
         "feedforward": _counted(_feedforward(block.feedforward) for block in config.blocks),
-        "norm": f"{block.norm.kind}, {block.norm_position}",
-        "positions": f"rotary, base {block.attention.rope.base:,.0f}" if block.attention.rope else "none",
-        "weights on disk": f"{(folder / 'model.safetensors').stat().st_size:,} bytes",
+        "norm": _counted(f"{block.norm.kind}, {block.norm_position}" for block in config.blocks),
+        "positions": _counted(_positions(config, block.attention) for block in config.blocks),
+        "weights on disk": _weights(folder, path_or_id),
     }
     for name, value in rows.items():
         click.echo(f"{name:<16} {value}")
@@ -234,6 +243,28 @@ def _feedforward(config: FeedForwardConfig | MixtureConfig) -> str:
         shared = "" if config.shared is None else f", and a shared one of {_feedforward(config.shared)}"
         return f"{config.n_active} of {config.n_experts} experts of {_feedforward(config.expert)}{shared}"
     return f"d_ff {config.d_ff}, {config.activation}" + (", gated" if config.gated else "")
+
+
+def _positions(config: ModelConfig, attention: AttentionConfig | LatentAttentionConfig) -> str:
+    if attention.rope is not None:
+        scaling = attention.rope.scaling
+        return f"rotary, base {attention.rope.base:,.0f}" + (f", scaled: {scaling.kind}" if scaling else "")
+    if isinstance(attention, AttentionConfig) and attention.alibi:
+        return "ALiBi"
+    return config.positional_embedding or "none"
+
+
+def _weights(folder: Path, path_or_id: str) -> str:
+    try:
+        tensors = checkpoint.find_tensors(folder)
+    except FileNotFoundError:
+        if folder == Path(path_or_id):
+            raise
+        return "not fetched from the hub"
+    files = {tensor.file for tensor in tensors.values()}
+    dtypes = ", ".join(sorted({tensor.dtype for tensor in tensors.values()}))
+    size = sum(file.stat().st_size for file in files)
+    return f"{size:,} bytes, {dtypes}" + (f", in {len(files)} files" if len(files) > 1 else "")
 
 
 @cli.command()
