@@ -5,10 +5,10 @@ checked before anything large is read or made, and each error names the file and
 """
 
 from llmref.checkpoint.configuration import load_config
+from llmref.checkpoint.contents import outline
 from llmref.checkpoint.device import find_device
 from llmref.checkpoint.folder import find_folder
 from llmref.checkpoint.loading import load, load_model
-from llmref.checkpoint.outline import outline
 from llmref.checkpoint.saving import save
 from llmref.checkpoint.tensors import find_tensors
 

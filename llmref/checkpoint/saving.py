@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from llmref.checkpoint.configuration import MODEL_TYPE, to_json
-from llmref.checkpoint.outline import stored_as, tensors_of
+from llmref.checkpoint.contents import stored_as, tensors_of
 from llmref.checkpoint.tensors import INDEX, SINGLE
 from llmref.families import Stored, family_of
 from llmref.model import Transformer

@@ -91,7 +91,7 @@ def read(file: str | os.PathLike[str]) -> Contents:
     """
     try:
         document = json.loads(Path(file).read_text(encoding="utf-8"))
-    except ValueError as error:  # not UTF-8, or not JSON
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or nested too deeply
         raise ValueError(
             f"{file}: expected JSON, found a file that is damaged or cut short ({error})"
         ) from None

@@ -1,4 +1,4 @@
-"""A model without its numbers, and which stored tensor holds which of its tensors."""
+"""What a checkpoint of a model contains: the model without its numbers, and how its tensors are stored."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -36,7 +36,8 @@ def outline(config: ModelConfig) -> Transformer:
         with torch.device("meta"), _NothingDrawn():
             return Transformer(config)
     except (RuntimeError, TypeError) as error:  # sizes that PyTorch cannot count
-        raise ValueError(f"no tensor can be as large as this config says ({error})") from None
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"no tensor can be as large as this config says ({reason})") from None
 
 
 class _NothingDrawn(TorchFunctionMode):
