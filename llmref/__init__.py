@@ -45,6 +45,7 @@ from llmref.decoding import (
 )
 from llmref.generation import Beam, beam_search, generate, generate_ids, stream
 from llmref.model import Transformer, sequential_positions
+from llmref.roofline import Device, roofline
 from llmref.tiny import load_tiny
 from llmref.tokenizer import Tokenizer
 from llmref.trace import Cut, Trace, cutting, trace
@@ -56,6 +57,7 @@ __all__ = [
     "Beam",
     "BlockConfig",
     "Cut",
+    "Device",
     "DynamicNtkScaling",
     "FeedForwardConfig",
     "FrequencyPenalty",
@@ -92,6 +94,7 @@ __all__ = [
     "global_tokens",
     "load",
     "load_tiny",
+    "roofline",
     "random_blocks",
     "save",
     "sequential_positions",

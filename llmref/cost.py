@@ -26,7 +26,8 @@ class Part:
         prefill_flops: FLOPs of one pass over all tokens of the context.
         decode_flops: FLOPs of the step that computes the last token of the context, the others being cached.
         weight_bytes: The bytes of the parameters.
-        cache_bytes: The bytes of the keys and values of the whole context, or of what they are made from.
+        cache_bytes: The bytes of the keys and values that the last token looks at, or of what they are made
+            from: of the whole context, or of the last tokens where there is a window.
         idle_parameters: Parameters of the experts that a token does not go to.
         idle_bytes: The bytes of the experts that nobody goes to in a decode step, if no two of its tokens go
             to the same expert as long as there are others.
@@ -84,15 +85,22 @@ class Cost:
         return sum(self.parts.values(), Part())
 
     @property
-    def decode_bytes(self) -> int:
-        """What a decode step reads from memory: the cache, and every weight that it multiplies by.
+    def prefill_bytes(self) -> int:
+        """What a prefill moves at least: it reads every weight that it multiplies by, and writes the cache.
 
-        The embedding's table is looked up, not read, unless the LM head multiplies by it. Of a mixture, only
-        experts that a token goes to are read: as many as there can be.
+        The embedding's table is looked up, not read, unless the LM head multiplies by it.
         """
         tied = self.lm_head.weight_bytes == 0
         weights = self.total.weight_bytes - (0 if tied else self.embedding.weight_bytes)
-        return weights - self.total.idle_bytes + self.total.cache_bytes
+        return weights + self.total.cache_bytes
+
+    @property
+    def decode_bytes(self) -> int:
+        """What a decode step reads from memory: every weight that it multiplies by, and the cache.
+
+        Of a mixture, only experts that a token goes to are read: as many as there can be.
+        """
+        return self.prefill_bytes - self.total.idle_bytes
 
     def __str__(self) -> str:
         lines = [
@@ -183,17 +191,19 @@ def attention_cost(
 ) -> Part:
     """One attention layer: four projections, then scores and sums over every pair of query and key.
 
-    The pairs that a mask hides are counted too, as the naive code computes them.
+    A decode step looks at what a rolling cache keeps. A prefill is counted with the pairs that a mask hides,
+    as the naive code computes them.
     """
     inner, kept = config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim
     matrices = 2 * d_model * inner + 2 * d_model * kept  # query and output; key and value
     biases = (inner + 2 * kept if config.bias else 0) + (d_model if config.output_bias else 0)
     pair = 2 * 2 * inner  # a score and a weighted sum, for all heads
+    seen = context if config.window is None else min(config.window, context)
     return Part(
         parameters=matrices + biases,
         prefill_flops=batch * (2 * context * matrices + context * context * pair),
-        decode_flops=batch * (2 * matrices + context * pair),
-        cache_bytes=batch * context * cache_bytes_per_token(config, bytes_per_number),
+        decode_flops=batch * (2 * matrices + seen * pair),
+        cache_bytes=batch * seen * cache_bytes_per_token(config, bytes_per_number),
     )
 
 
@@ -222,7 +232,7 @@ def latent_attention_cost(
         parameters=matrices + biases + norms,
         prefill_flops=batch * (2 * context * matrices + context * context * pair),
         decode_flops=batch * (2 * matrices + context * (pair if context == 1 else latent_pair)),
-        cache_bytes=batch * context * (latent + config.rotated_dim) * bytes_per_number,
+        cache_bytes=batch * context * cache_bytes_per_token(config, bytes_per_number),
     )
 
 
@@ -264,16 +274,19 @@ def norm_parameters(config: NormConfig, d_model: int) -> int:
     return 2 * d_model if config.kind == "layer" and config.bias else d_model
 
 
-def cache_bytes_per_token(config: AttentionConfig, bytes_per_number: int = 2) -> int:
+def cache_bytes_per_token(config: AttentionConfig | LatentAttentionConfig, bytes_per_number: int = 2) -> int:
     """What one token leaves in the cache of one attention layer: a key and a value for each key/value head.
+
+    Latent attention leaves a latent and one rotated key.
 
     >>> cache_bytes_per_token(AttentionConfig(n_heads=32, n_kv_heads=8, head_dim=128))
     4096
     """
-    return 2 * config.n_kv_heads * config.head_dim * bytes_per_number
+    heads, key_dim, value_dim = config.cached
+    return heads * (key_dim + value_dim) * bytes_per_number
 
 
-def count(number: int) -> str:
+def count(number: float) -> str:
     """A large number in short, in steps of a thousand.
 
     >>> count(8_030_261_248), count(950)

@@ -42,6 +42,7 @@ ORDER = (
     "checkpoint",
     "trace",
     "cost",
+    "roofline",
     "training",
     "corpus",
     "tiny",

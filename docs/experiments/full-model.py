@@ -297,7 +297,12 @@ print(llmref.generate(other, tokenizer, "Once upon a time", max_new_tokens=12, t
 assert change > 1
 
 # %% name="weights-size"
-from llmref.cost import size
+from llmref.cost import cache_bytes_per_token, size
 
-print(f"Phi-3-mini in 16-bit numbers: {size(counted.total.weight_bytes)} of weights")
-print(f"one text of 4,096 tokens:     {size(counted.total.cache_bytes)} of cache")
+weights = counted.total.weight_bytes
+per_token = len(phi3.blocks) * cache_bytes_per_token(phi3.blocks[0].attention)
+caches = {"all tokens": 4096 * per_token, "the window": counted.total.cache_bytes}
+print(f"Phi-3-mini in 16-bit numbers: {size(weights)} of weights")
+for kept, n_bytes in caches.items():
+    print(f"and a cache of {kept}:     {size(n_bytes)}, together {size(weights + n_bytes)}")
+assert weights + caches["the window"] < 8 * 1024**3 < weights + caches["all tokens"]

@@ -13,7 +13,7 @@ from mkdocs.structure.pages import Page
 ORDER = (
     *("config", "tokenizer", "embedding", "positions", "rope", "cache", "attention", "feedforward"),
     *("normalization", "block", "model", "decoding", "generation", "families", "checkpoint", "trace", "cost"),
-    *("training", "corpus", "tiny", "twins", "exercises", "cli"),
+    *("roofline", "training", "corpus", "tiny", "twins", "exercises", "cli"),
 )
 """The order in which a token travels, as in the package's own house rules."""
 
