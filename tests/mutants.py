@@ -193,8 +193,8 @@ MUTANTS = (
     Mutant(
         "padding can be seen",
         "attention/masks.py",
-        "return self.pairs(query_positions, key_positions) & (key_positions >= 0)[:, None, :]",
-        "return self.pairs(query_positions, key_positions)",
+        "self.mask.pairs(self.query_positions, self.key_positions) & real",
+        "self.mask.pairs(self.query_positions, self.key_positions)",
         ("test_attention_masks.py", "test_model.py"),
     ),
     Mutant(
