@@ -141,7 +141,7 @@ def shape(d_model, blocks, heads, kv_heads, d_ff, vocabulary, tied, plain=False)
     """A model's config, as far as it decides the counts below."""
     norm = llmref.NormConfig("layer" if plain else "rms")
     block = llmref.BlockConfig(
-        llmref.AttentionConfig(heads, kv_heads, d_model // heads, bias=plain),
+        llmref.AttentionConfig(heads, kv_heads, d_model // heads, bias=plain, output_bias=plain),
         llmref.FeedForwardConfig(d_ff, gated=not plain, bias=plain),
         norm,
     )
