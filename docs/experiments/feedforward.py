@@ -28,7 +28,7 @@ from llmref.config import AttentionConfig, BlockConfig, FeedForwardConfig, Model
 from llmref.cost import cost
 
 gpt2_block = BlockConfig(
-    AttentionConfig(12, 12, 64, bias=True, rope=None),
+    AttentionConfig(12, 12, 64, bias=True, rope=None, output_bias=True),
     FeedForwardConfig(3072, "gelu", gated=False, bias=True),
     norm=NormConfig("layer"),
 )

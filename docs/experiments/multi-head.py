@@ -163,7 +163,9 @@ allowed = torch.ones(tokens, tokens, dtype=torch.bool).tril().expand(rows, token
 def learn(n_heads, seed, back=(1, 3), steps=250):
     """Trains one attention layer; how often it is right, for each place and for all of them at once."""
     torch.manual_seed(seed)
-    config = AttentionConfig(n_heads, n_heads, d_model // n_heads, bias=True, rope=RopeConfig(base=100))
+    config = AttentionConfig(
+        n_heads, n_heads, d_model // n_heads, bias=True, rope=RopeConfig(base=100), output_bias=True
+    )
     embedding = torch.nn.Embedding(vocabulary, d_model)
     attention = MultiHeadAttention(config, d_model)
     read_out = torch.nn.Linear(d_model, len(back) * vocabulary)
