@@ -4,13 +4,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmref.families.bloom import BLOOM
+from llmref.families.cohere import COHERE
 from llmref.families.difference import Difference, differences
 from llmref.families.falcon import FALCON
 from llmref.families.family import Family, Packed, Rows, Stored, Transposed
+from llmref.families.gemma2 import GEMMA2
+from llmref.families.gemma3 import GEMMA3
 from llmref.families.gpt2 import GPT2
 from llmref.families.gpt_neox import GPT_NEOX
 from llmref.families.llama import LLAMA
+from llmref.families.mistral import MISTRAL
 from llmref.families.mpt import MPT
+from llmref.families.olmo2 import OLMO2
+from llmref.families.phi3 import PHI3
+from llmref.families.qwen2 import QWEN2
+from llmref.families.qwen3 import QWEN3
+from llmref.families.smollm3 import SMOLLM3
 from llmref.families.starcoder2 import STARCODER2
 
 __all__ = [
@@ -29,11 +38,20 @@ FAMILIES = {
     family.model_type: family
     for family in (
         BLOOM,
+        COHERE,
         FALCON,
+        GEMMA2,
+        GEMMA3,
         GPT2,
         GPT_NEOX,
         LLAMA,
+        MISTRAL,
         MPT,
+        OLMO2,
+        PHI3,
+        QWEN2,
+        QWEN3,
+        SMOLLM3,
         STARCODER2,
     )
 }

@@ -4,15 +4,24 @@ Source: Touvron et al., "Llama 2" (2023), section 2.2; Grattafiori et al., "The 
 (2024), section 3.2.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
-from llmref.config import AttentionConfig, BlockConfig, FeedForwardConfig, ModelConfig, NormConfig
+from llmref.config import (
+    AttentionConfig,
+    BlockConfig,
+    FeedForwardConfig,
+    ModelConfig,
+    NormConfig,
+    RopeConfig,
+)
 from llmref.families.family import Family
 from llmref.families.values import (
+    first_rotation,
     get,
     only,
     plain_parts,
+    positive,
     read_context_length,
     read_rope,
     read_token_ids,
@@ -38,27 +47,56 @@ NAMES = {
 def read(values: Mapping[str, Any]) -> ModelConfig:
     """The config that a `config.json` describes."""
     only(values, "hidden_act", None, "silu")
-    n_heads, d_model = get(values, "num_attention_heads", int), get(values, "hidden_size", int)
-    head_dim = get(values, "head_dim", int, d_model // n_heads)
-    bias = get(values, "attention_bias", bool, False)
-    block = BlockConfig(
-        AttentionConfig(
-            n_heads=n_heads,
-            n_kv_heads=get(values, "num_key_value_heads", int, n_heads),
-            head_dim=head_dim,
-            bias=bias,
-            output_bias=bias,
-            rope=(rope := read_rope(values, head_dim)),
-        ),
-        FeedForwardConfig(get(values, "intermediate_size", int), bias=get(values, "mlp_bias", bool, False)),
-        NormConfig("rms", get(values, "rms_norm_eps", float, 1e-6)),
+    block = BlockConfig(attention(values), feedforward(values), norm(values))
+    return model(values, (block,) * positive(values, "num_hidden_layers"))
+
+
+def head_dim(values: Mapping[str, Any]) -> int:
+    """The size of a head: what `config.json` says, or an equal share of the stream's width."""
+    share = get(values, "hidden_size", int) // positive(values, "num_attention_heads")
+    return get(values, "head_dim", int, share)
+
+
+def attention(values: Mapping[str, Any], rope: RopeConfig | None = None) -> AttentionConfig:
+    """The attention layer; `rope` where its positions are not those of the whole head, in halves."""
+    if rope is None:
+        rope = read_rope(values, head_dim(values))
+        if rope.dims is not None:
+            raise ValueError(
+                f"all {head_dim(values)} dimensions of a head must be rotated, found {rope.dims}"
+            )
+    n_heads, bias = get(values, "num_attention_heads", int), get(values, "attention_bias", bool, False)
+    return AttentionConfig(
+        n_heads=n_heads,
+        n_kv_heads=get(values, "num_key_value_heads", int, n_heads),
+        head_dim=head_dim(values),
+        bias=bias,
+        output_bias=bias,
+        rope=rope,
     )
+
+
+def feedforward(
+    values: Mapping[str, Any], activation: Literal["silu", "gelu_tanh"] = "silu"
+) -> FeedForwardConfig:
+    """The feedforward layer, gated."""
+    bias = get(values, "mlp_bias", bool, False)
+    return FeedForwardConfig(get(values, "intermediate_size", int), activation, bias=bias)
+
+
+def norm(values: Mapping[str, Any]) -> NormConfig:
+    """The normalization of every layer."""
+    return NormConfig("rms", get(values, "rms_norm_eps", float, 1e-6))
+
+
+def model(values: Mapping[str, Any], blocks: Sequence[BlockConfig]) -> ModelConfig:
+    """The model with these blocks."""
     return ModelConfig(
         vocab_size=get(values, "vocab_size", int),
-        d_model=d_model,
-        context_length=read_context_length(values, rope),
-        blocks=(block,) * get(values, "num_hidden_layers", int),
-        norm=block.norm,
+        d_model=get(values, "hidden_size", int),
+        context_length=read_context_length(values, first_rotation(blocks)),
+        blocks=tuple(blocks),
+        norm=blocks[0].norm,
         tied_embeddings=get(values, "tie_word_embeddings", bool, False),
         **read_token_ids(values),
     )
@@ -66,6 +104,12 @@ def read(values: Mapping[str, Any]) -> ModelConfig:
 
 def write(config: ModelConfig) -> dict[str, Any]:
     """What `config.json` says of it."""
+    attention, feedforward, _ = plain_parts(config)
+    return {**write_plain(config), "attention_bias": attention.bias, "mlp_bias": feedforward.bias}
+
+
+def write_plain(config: ModelConfig) -> dict[str, Any]:
+    """What `config.json` says of it where the family has no word for a bias."""
     attention, feedforward, rope = plain_parts(config)
     return {
         "vocab_size": config.vocab_size,
@@ -74,9 +118,7 @@ def write(config: ModelConfig) -> dict[str, Any]:
         "num_attention_heads": attention.n_heads,
         "num_key_value_heads": attention.n_kv_heads,
         "head_dim": attention.head_dim,
-        "attention_bias": attention.bias,
         "intermediate_size": feedforward.d_ff,
-        "mlp_bias": feedforward.bias,
         "hidden_act": feedforward.activation,
         "rms_norm_eps": config.norm.eps,
         **write_rope(rope, attention.head_dim, config.context_length),

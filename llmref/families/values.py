@@ -1,12 +1,13 @@
 """Values of a `config.json`, read and written: one clear error where one does not fit."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields as dataclass_fields
 from typing import Any
 
 from llmref.config import (
     AttentionConfig,
+    BlockConfig,
     DynamicNtkScaling,
     FeedForwardConfig,
     LinearScaling,
@@ -19,6 +20,7 @@ from llmref.config import (
 )
 
 MISSING = object()
+FULL, SLIDING = "full_attention", "sliding_attention"
 
 
 def get(values: Mapping[str, Any], name: str, kind: type | tuple[type, ...], default: Any = MISSING) -> Any:
@@ -141,6 +143,61 @@ def write_activation(activation: str) -> str:
     return next(theirs for theirs, ours in _ACTIVATIONS.items() if ours == activation)
 
 
+def positive(values: Mapping[str, Any], name: str) -> int:
+    """A whole number of at least 1: how many there are of something.
+
+    >>> positive({"num_hidden_layers": 0}, "num_hidden_layers")
+    Traceback (most recent call last):
+    ...
+    ValueError: num_hidden_layers must be at least 1, found 0
+    """
+    value = int(get(values, name, int))
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, found {value}")
+    return value
+
+
+def read_windows(values: Mapping[str, Any], slides: Callable[[int], bool]) -> list[int | None]:
+    """Each layer's window: `layer_types` names the layers that have one, or else the family's rule does.
+
+    Args:
+        values: The `config.json`. Where it says that no window is used, its number counts for nothing.
+        slides: Whether the layer of that number has a window, where `layer_types` is not there.
+
+    Raises:
+        ValueError: If a kind is not known, or there are not as many as layers, or no window is given.
+
+    >>> read_windows({"num_hidden_layers": 3, "sliding_window": 64}, lambda layer: layer > 0)
+    [None, 64, 64]
+    """
+    n_layers, window = positive(values, "num_hidden_layers"), get(values, "sliding_window", int, None)
+    if not get(values, "use_sliding_window", bool, True):
+        window = None
+    kinds = get(values, "layer_types", list, None)
+    if kinds is None:
+        kinds = [FULL if window is None or not slides(layer) else SLIDING for layer in range(n_layers)]
+    if len(kinds) != n_layers:
+        raise ValueError(f"layer_types must name {n_layers} layers' kinds, found {len(kinds)}")
+    for kind in kinds:
+        if kind not in (FULL, SLIDING):
+            raise ValueError(f"a layer's type must be {FULL!r} or {SLIDING!r}, found {kind!r}")
+        if kind == SLIDING and window is None:
+            raise ValueError(f"a layer of type {SLIDING!r} needs a sliding_window in use, found none")
+    return [window if kind == SLIDING else None for kind in kinds]
+
+
+def write_windows(config: ModelConfig) -> dict[str, Any]:
+    """What `read_windows` reads back.
+
+    The layers that have a window have the same one, or the family cannot say it.
+    """
+    windows = [block.attention.window for block in config.blocks]
+    return {
+        "sliding_window": next((window for window in windows if window is not None), None),
+        "layer_types": [FULL if window is None else SLIDING for window in windows],
+    }
+
+
 def dense_parts(config: ModelConfig) -> tuple[AttentionConfig, FeedForwardConfig]:
     """Attention and feedforward of the first block, for a family whose blocks have these kinds.
 
@@ -158,21 +215,33 @@ def dense_parts(config: ModelConfig) -> tuple[AttentionConfig, FeedForwardConfig
 
 
 def plain_parts(config: ModelConfig) -> tuple[AttentionConfig, FeedForwardConfig, RopeConfig]:
-    """Attention, feedforward and rotation of the first block, for a family whose blocks have these kinds.
+    """Attention, feedforward and rotation, for a family whose blocks have these kinds.
+
+    The parts are the first block's; the rotation is that of the first block that rotates.
 
     Raises:
         ValueError: If one is of another kind; the message names it.
     """
     attention, feedforward = dense_parts(config)
-    if attention.rope is None:
+    rope = first_rotation(config.blocks)
+    if rope is None:
         raise ValueError("blocks[0].attention.rope must be a RopeConfig, found None")
-    return attention, feedforward, attention.rope
+    return attention, feedforward, rope
+
+
+def first_rotation(blocks: Sequence[BlockConfig]) -> RopeConfig | None:
+    """The rotation of the first block that rotates, or `None` if none does."""
+    return next((block.attention.rope for block in blocks if block.attention.rope is not None), None)
 
 
 def token_ids(config: ModelConfig) -> dict[str, Any]:
     """The ids of the tokens that begin and end a text, as `config.json` has them."""
     ends = [*([] if config.eos_id is None else [config.eos_id]), *config.stop_ids]
-    return {"bos_token_id": config.bos_id, "eos_token_id": ends if len(ends) > 1 else config.eos_id}
+    return {
+        "bos_token_id": config.bos_id,
+        "eos_token_id": ends if len(ends) > 1 else config.eos_id,
+        "pad_token_id": None,  # padding is a position here, not a token; else some readers take a default
+    }
 
 
 def read_token_ids(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -232,7 +301,12 @@ def read_rope(
     RopeConfig(base=500000.0, layout='half', scaling=LinearScaling(factor=4.0, kind='linear'), dims=None)
     """
     said = get(values, "rope_parameters", dict, {})
+    kinds = [name for name, value in said.items() if isinstance(value, dict)]
+    if kinds and layers is None:
+        raise ValueError(f"rope_parameters must be one for all layers, found one for {kinds[0]!r}")
     if layers is not None:
+        if len(kinds) < len(said):
+            raise ValueError(f"rope_parameters must have an object for each kind of layers, found {said!r}")
         said = get(said, layers, dict, {})
     scaling = {**(get(values, "rope_scaling", dict, None) or {}), **said}
     share = get(scaling, "partial_rotary_factor", float, get(values, "partial_rotary_factor", float, 1.0))
@@ -245,31 +319,26 @@ def read_rope(
 
 
 def _read_scaling(said: Mapping[str, Any], values: Mapping[str, Any]) -> RopeScaling | None:
-    kind = said.get("rope_type", said.get("type", "default"))
-    kind = {"su": "longrope", "default": None}.get(kind, kind)
-    if kind is None:
+    kind = get(said, "rope_type", str, get(said, "type", str, "default"))
+    kind = {"su": "longrope"}.get(kind, kind)
+    if kind == "default":
         return None
     if kind not in _ROPE_TYPES:
         raise ValueError(f"rope type must be one of default, {', '.join(_ROPE_TYPES)}, found {kind!r}")
-    context = get(values, "max_position_embeddings", int, None)
-    original = get(
-        said,
-        "original_max_position_embeddings",
-        int,
-        get(values, "original_max_position_embeddings", int, context),
-    )
+    kinds = {"short_factor": list, "long_factor": list, "truncate": bool}
     fields = {
-        _ROPE_NAMES[name]: value for name, value in said.items() if name in _ROPE_NAMES and value is not None
+        ours: tuple(value) if isinstance(value, list) else value
+        for theirs, ours in _ROPE_NAMES.items()
+        if (value := get(said, theirs, kinds.get(theirs, float), None)) is not None
     }
-    if kind == "linear":
-        fields.pop("original_context_length", None)
-    else:
-        fields["original_context_length"] = original
+    if kind != "linear":
+        fields["original_context_length"] = original = _original_context_length(said, values, kind)
+    if kind in ("yarn", "longrope"):
+        stretched = get(values, "max_position_embeddings", int, original) / original
+        factor = fields.setdefault("factor", stretched)
     if kind == "yarn":
-        fields.setdefault("factor", context / original)
-        fields["attention_factor"] = _yarn_attention_factor(said, fields["factor"])
+        fields["attention_factor"] = _yarn_attention_factor(said, factor)
     if kind == "longrope":
-        factor = fields.pop("factor", context / original)
         sharpened = math.sqrt(1 + math.log(factor) / math.log(original)) if factor > 1 else 1.0
         fields.setdefault("attention_factor", sharpened)
     known = {entry.name for entry in dataclass_fields(_ROPE_TYPES[kind])}
@@ -279,12 +348,26 @@ def _read_scaling(said: Mapping[str, Any], values: Mapping[str, Any]) -> RopeSca
         raise ValueError(f"rope type {kind}: {error}") from None
 
 
+def _original_context_length(said: Mapping[str, Any], values: Mapping[str, Any], kind: str) -> int:
+    """The context length of the training: in the scaling, beside it, or what the model takes."""
+    name = "original_max_position_embeddings"
+    context = get(values, "max_position_embeddings", int, None)
+    original = get(said, name, int, get(values, name, int, context))
+    if original is None:
+        raise ValueError(f"{name} is missing")
+    if original < 2 or (kind == "dynamic" and original != context):
+        expected = f"max_position_embeddings ({context})" if kind == "dynamic" else "at least 2"
+        raise ValueError(f"{name} must be {expected}, found {original}")
+    return int(original)
+
+
 def _yarn_attention_factor(said: Mapping[str, Any], factor: float) -> float | None:
     """The factor of YaRN where a config names one, or makes one of two scales, as DeepSeek's do."""
     if said.get("attention_factor") is not None or not (said.get("mscale") and said.get("mscale_all_dim")):
         return get(said, "attention_factor", float, None)
     above, below = get(said, "mscale", float), get(said, "mscale_all_dim", float)
-    return (0.1 * above * math.log(factor) + 1) / (0.1 * below * math.log(factor) + 1)
+    wider = math.log(max(factor, 1))
+    return (0.1 * above * wider + 1) / (0.1 * below * wider + 1)
 
 
 def write_rope(rope: RopeConfig, head_dim: int, context_length: int) -> dict[str, Any]:
@@ -314,17 +397,17 @@ def write_rope(rope: RopeConfig, head_dim: int, context_length: int) -> dict[str
     return {**values, "rope_scaling": scaling}
 
 
-def read_context_length(values: Mapping[str, Any], rope: RopeConfig) -> int:
+def read_context_length(values: Mapping[str, Any], rope: RopeConfig | None) -> int:
     """How many tokens a model takes: what `config.json` says, or what the scaling stretches it to, if more.
 
     >>> read_context_length({"max_position_embeddings": 4096}, RopeConfig(scaling=LinearScaling(factor=4.0)))
     16384
     """
     length = int(get(values, "max_position_embeddings", int))
-    match rope.scaling:
+    match rope and rope.scaling:
         case LinearScaling(factor=factor):
             return int(length * factor)
-        case DynamicNtkScaling() | YarnScaling():
-            return max(length, int(rope.scaling.original_context_length * rope.scaling.factor))
+        case DynamicNtkScaling() | YarnScaling() as scaling:
+            return max(length, int(scaling.original_context_length * scaling.factor))
         case _:
             return length
