@@ -43,6 +43,7 @@ from llmref.decoding import (
     TopP,
     strategy,
 )
+from llmref.families import diff
 from llmref.generation import Beam, beam_search, generate, generate_ids, stream
 from llmref.model import Transformer, sequential_positions
 from llmref.roofline import Device, roofline
@@ -88,6 +89,7 @@ __all__ = [
     "causal",
     "cost",
     "cutting",
+    "diff",
     "documents",
     "generate",
     "generate_ids",

@@ -62,7 +62,7 @@ class Cost:
         embedding: The token embedding, and the learned positions where there are any. A lookup is no FLOP.
         attention: All attention layers.
         feedforward: All feedforward layers.
-        norms: All normalizations.
+        norms: All normalizations of the residual stream.
         lm_head: The LM head.
     """
 
@@ -192,15 +192,16 @@ def attention_cost(
     """One attention layer: four projections, then scores and sums over every pair of query and key.
 
     A decode step looks at what a rolling cache keeps. A prefill is counted with the pairs that a mask hides,
-    as the naive code computes them.
+    as the naive code computes them. The norms of queries and keys are part of the layer.
     """
     inner, kept = config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim
     matrices = 2 * d_model * inner + 2 * d_model * kept  # query and output; key and value
     biases = (inner + 2 * kept if config.bias else 0) + (d_model if config.output_bias else 0)
+    small = query_key_norm_parameters(config) + (config.n_heads if config.sinks else 0)
     pair = 2 * 2 * inner  # a score and a weighted sum, for all heads
     seen = context if config.window is None else min(config.window, context)
     return Part(
-        parameters=matrices + biases,
+        parameters=matrices + biases + small,
         prefill_flops=batch * (2 * context * matrices + context * context * pair),
         decode_flops=batch * (2 * matrices + seen * pair),
         cache_bytes=batch * seen * cache_bytes_per_token(config, bytes_per_number),
@@ -272,6 +273,21 @@ def mixture_cost(
 def norm_parameters(config: NormConfig, d_model: int) -> int:
     """The weights of one normalization: each dimension is scaled, and LayerNorm may shift it as well."""
     return 2 * d_model if config.kind == "layer" and config.bias else d_model
+
+
+def query_key_norm_parameters(config: AttentionConfig) -> int:
+    """The weights of the norms of queries and of keys, where there are any.
+
+    >>> from llmref.config import QueryKeyNormConfig
+    >>> norm = QueryKeyNormConfig()
+    >>> query_key_norm_parameters(AttentionConfig(n_heads=4, n_kv_heads=2, head_dim=8, query_key_norm=norm))
+    16
+    """
+    norm = config.query_key_norm
+    if norm is None:
+        return 0
+    vectors = 2 if norm.over == "head" else config.n_heads + config.n_kv_heads
+    return norm_parameters(norm.norm, vectors * config.head_dim)
 
 
 def cache_bytes_per_token(config: AttentionConfig | LatentAttentionConfig, bytes_per_number: int = 2) -> int:

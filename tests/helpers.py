@@ -1,8 +1,10 @@
 """What the tests of the core share: small models, and twins to hold them against."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,6 +25,7 @@ from llmref.config import (
     RopeConfig,
     RouterConfig,
 )
+from llmref.families import FAMILIES
 from llmref.model import Transformer, sequential_positions
 from llmref.tokenizer import Tokenizer
 
@@ -40,6 +43,13 @@ settings.load_profile("core")
 
 VOCAB_SIZE = 61
 CONTEXT_LENGTH = 48
+
+
+def published_models() -> dict[str, dict[str, Any]]:
+    """The dated config files of `docs/models/` whose family is known, by name."""
+    files = sorted((Path(__file__).parent.parent / "docs" / "models").glob("*.json"))
+    models = {file.stem: json.loads(file.read_text("utf-8")) for file in files}
+    return {name: model for name, model in models.items() if model["config"]["model_type"] in FAMILIES}
 
 
 def small_config(

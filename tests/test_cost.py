@@ -22,8 +22,10 @@ from llmref.mixture_of_experts import MixtureOfExperts
 from llmref.model import Transformer, sequential_positions
 
 NORM = st.fixed_dictionaries({"kind": st.sampled_from(["rms", "layer"]), "bias": st.booleans()})
-
-
+QUERY_KEY_NORM = st.fixed_dictionaries({"norm": NORM, "over": st.sampled_from(["head", "all_heads"])})
+NORM_OF_EACH_HEAD = st.fixed_dictionaries(
+    {"norm": NORM.map(lambda norm: {**norm, "bias": False}), "over": st.just("each_head")}
+)
 FEEDFORWARD = st.fixed_dictionaries(
     {"d_ff": st.integers(1, 20), "gated": st.booleans(), "bias": st.booleans()}
 )
@@ -70,6 +72,8 @@ def blocks(draw: st.DrawFn) -> dict[str, Any]:
             "window": draw(st.none() | st.integers(1, 4)),
             "bias": draw(st.booleans()),
             "output_bias": draw(st.booleans()),
+            "query_key_norm": draw(st.none() | QUERY_KEY_NORM | NORM_OF_EACH_HEAD),
+            "sinks": draw(st.booleans()),
             "rope": draw(st.sampled_from([None, {}])),
             "alibi": draw(st.booleans()),
         },

@@ -4,6 +4,7 @@ import importlib
 import json
 import re
 from copy import deepcopy
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,12 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from helpers import left_padded, random_ids
+from helpers import left_padded, published_models, random_ids
 from torch import Tensor
 
 from llmref.cache import GrowingCache
 from llmref.checkpoint import load_model, save
-from llmref.config import DynamicNtkScaling, LongRopeScaling, RopeConfig
+from llmref.config import DynamicNtkScaling, LongRopeScaling, ModelConfig, RopeConfig
 from llmref.cost import cost
 from llmref.decoding import strategy
 from llmref.families import FAMILIES, family_of
@@ -27,8 +28,6 @@ from llmref.model import Transformer, sequential_positions
 
 PEERS = {name: importlib.import_module(f"peers.{name}") for name in sorted(FAMILIES)}
 CASES = [(name, case) for name, peers in PEERS.items() for case in peers.PEERS]
-PUBLISHED = sorted((Path(__file__).parents[1] / "docs" / "models").glob("*.json"))
-KNOWN = [file for file in PUBLISHED if json.loads(file.read_text())["config"]["model_type"] in FAMILIES]
 LENGTH = 40  # longer than every window, and than the original context of every scaling
 each_case = pytest.mark.parametrize(("name", "case"), CASES, ids=[f"{name}: {case}" for name, case in CASES])
 
@@ -186,9 +185,18 @@ def test_every_family_has_its_peer() -> None:
         assert (Path(__file__).parent / "peers" / f"{name}.py").exists()
 
 
-@pytest.mark.parametrize("file", KNOWN, ids=lambda file: file.stem)
-def test_published_configs_are_read(file: Path) -> None:
-    published = json.loads(file.read_text("utf-8"))
+def from_peer(config: Any) -> dict[str, Any]:
+    """The `config.json` that the peer library would write, nothing left out."""
+    return json.loads(config.to_json_string(use_diff=False))
+
+
+def without_ids(config: ModelConfig) -> ModelConfig:
+    return replace(config, bos_id=None, eos_id=None, stop_ids=())
+
+
+@pytest.mark.parametrize("name", published_models())
+def test_published_configs_are_read(name: str) -> None:
+    published = published_models()[name]
     family = family_of(published["config"])
     config = family.read(published["config"])
     with torch.device("meta"):
@@ -196,6 +204,22 @@ def test_published_configs_are_read(file: Path) -> None:
     assert model.n_parameters == cost(config).total.parameters == published["parameters"]
     assert family.stored(config, model.state_dict())
     assert family.read(family.to_json(config)) == config
+    # What the file leaves out, and how older files say it, is read as the peer library reads it.
+    theirs = from_peer(transformers.AutoConfig.for_model(**published["config"]))
+    assert without_ids(family.read(theirs)) == without_ids(config)
+
+
+@pytest.mark.parametrize("name", sorted(FAMILIES))
+def test_what_a_file_leaves_out_is_the_peer_librarys_default(name: str) -> None:
+    values = from_peer(transformers.AutoConfig.for_model(name))
+    config = FAMILIES[name].read(values)
+    for left_out in values:
+        try:
+            found = FAMILIES[name].read({key: value for key, value in values.items() if key != left_out})
+        except ValueError as error:
+            assert "missing" in str(error)
+            continue
+        assert without_ids(found) == without_ids(config), left_out
 
 
 @pytest.mark.parametrize(
@@ -215,6 +239,8 @@ def test_what_would_not_be_carried_out_is_refused(name: str, found: str) -> None
 def test_older_names_say_the_same(name: str, case: str) -> None:
     peers, read = PEERS[name], FAMILIES[name].read
     assert read(peers.OLDER[case]) == read(peers.PEERS[case].to_dict())
+    theirs = from_peer(transformers.AutoConfig.for_model(name, **peers.OLDER[case]))
+    assert without_ids(read(theirs)) == without_ids(read(peers.OLDER[case]))
 
 
 @each_case

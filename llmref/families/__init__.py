@@ -5,7 +5,7 @@ from typing import Any
 
 from llmref.families.bloom import BLOOM
 from llmref.families.cohere import COHERE
-from llmref.families.difference import Difference, differences
+from llmref.families.difference import Difference, Differences, diff, differences
 from llmref.families.falcon import FALCON
 from llmref.families.family import Family, Packed, Rows, Stored, Transposed
 from llmref.families.gemma2 import GEMMA2
@@ -25,11 +25,13 @@ from llmref.families.starcoder2 import STARCODER2
 __all__ = [
     "FAMILIES",
     "Difference",
+    "Differences",
     "Family",
     "Packed",
     "Rows",
     "Stored",
     "Transposed",
+    "diff",
     "differences",
     "family_of",
 ]

@@ -15,7 +15,7 @@ from llmref.families.family import Family, Names, Packed
 from llmref.families.values import get, only, plain_parts, positive, read_rope
 
 # What the family's files mean where they are silent.
-DEFAULTS = {"rms_norm_eps": 1e-5}
+DEFAULTS = {"rms_norm_eps": 1e-5, "original_max_position_embeddings": 4096}
 _FUSED = ("q_proj", "k_proj", "v_proj", "gate_proj", "up_proj")
 NAMES: Names = {
     **{theirs: ours for theirs, ours in llama.NAMES.items() if not theirs.endswith(_FUSED)},
@@ -48,8 +48,9 @@ def positions(values: Mapping[str, Any]) -> RopeConfig:
     only(said, kind, None, "default", "longrope", "su", "yarn")
     if said.get(kind) == "yarn":
         said[kind] = "longrope"
-    original = "original_max_position_embeddings"  # beside the scaling it counts more than inside
-    said[original] = get(values, original, int, get(said, original, int, 4096))
+    original = "original_max_position_embeddings"  # these files have it beside the scaling
+    only(said, original, None, get(values, original, int))
+    said[original] = values[original]
     return read_rope({**values, "rope_parameters": said}, llama.head_dim(values))
 
 

@@ -326,7 +326,7 @@ def _read_scaling(said: Mapping[str, Any], values: Mapping[str, Any]) -> RopeSca
     if kind not in _ROPE_TYPES:
         raise ValueError(f"rope type must be one of default, {', '.join(_ROPE_TYPES)}, found {kind!r}")
     kinds = {"short_factor": list, "long_factor": list, "truncate": bool}
-    fields = {
+    fields: dict[str, Any] = {
         ours: tuple(value) if isinstance(value, list) else value
         for theirs, ours in _ROPE_NAMES.items()
         if (value := get(said, theirs, kinds.get(theirs, float), None)) is not None
