@@ -217,7 +217,10 @@ FAMILY_DAMAGES: dict[str, tuple[Damage, str]] = {
         json_changed("config.json", num_hidden_layers=10_000),
         r"config.json: 10,000 blocks, but the weights are 20 tensors",
     ),
-    "blocks without end": (json_changed("config.json", num_hidden_layers=10**12), r"config.json: num_hidden"),
+    "blocks without end": (
+        json_changed("config.json", num_hidden_layers=10**9),
+        r"config.json: num_hidden_layers must be at most 10,000, found 1000000000",
+    ),
     "an absurd width": (
         json_changed("config.json", hidden_size=10**12),
         r"model-0000\d-of-00002.safetensors: .* should have shape \(.*1000000000000.*\), found",

@@ -114,7 +114,7 @@ def test_the_weights_are_in_memory_once(
     config = text_config(tied_embeddings=False)
     save(small_model(config), None, tmp_path, family="llama", dtype=torch.bfloat16)
     monkeypatch.setattr(loading, "MAPPED_BYTES", 10_000)
-    empty = outline(config)  # the meter would count its tensors, which take no memory
+    empty = outline(config).to(dtype)  # the meter would count its tensors, which take no memory
     monkeypatch.setattr(loading, "outline", lambda config: empty)
     with PeakMemory() as memory:
         model = load_model(tmp_path, dtype=dtype)

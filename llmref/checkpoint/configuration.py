@@ -12,6 +12,8 @@ from llmref.families import FAMILIES, family_of
 from llmref.families.values import read_token_ids
 
 MODEL_TYPE = "llmref"  # our own format, which says any config
+MOST_BLOCKS = 10_000  # checked before a config is made, for it holds every block
+N_BLOCKS = ("num_hidden_layers", "num_layers", "n_layers", "n_layer")  # what families call their number
 
 
 def load_config(file: str | os.PathLike[str]) -> ModelConfig:
@@ -53,6 +55,10 @@ def _family(file: Path, values: Mapping[str, Any]) -> str:
             f"{file}: quantization_config must not be there, for quantized weights are not read, "
             f"found {shown(values['quantization_config'])}"
         )
+    for name in N_BLOCKS:
+        number = values.get(name)
+        if isinstance(number, int) and number > MOST_BLOCKS:
+            raise ValueError(f"{file}: {name} must be at most {MOST_BLOCKS:,}, found {shown(number)}")
     return found
 
 

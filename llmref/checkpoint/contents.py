@@ -1,6 +1,6 @@
 """What a checkpoint of a model contains: the model without its numbers, and how its tensors are stored."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -57,12 +57,21 @@ def tensors_of(model: Transformer) -> dict[str, Tensor]:
     return tensors
 
 
-def stored_as(model_type: str, config: ModelConfig, ours: Mapping[str, Tensor]) -> list[Stored]:
+def stored_as(
+    family: str, config: ModelConfig, ours: Mapping[str, Tensor], found: Collection[str] = ()
+) -> list[Stored]:
     """How a checkpoint of that family holds our tensors; in our own format by their own names.
+
+    Args:
+        family: The family, or `MODEL_TYPE`.
+        config: The model's config.
+        ours: Our tensors.
+        found: The names in the checkpoint, if there is one: it may leave out the family's prefix.
 
     Raises:
         ValueError: If the family has no name for a tensor.
     """
-    if model_type == MODEL_TYPE:
+    if family == MODEL_TYPE:
         return [Stored(name, (name,), Rows()) for name in ours]
-    return FAMILIES[model_type].stored(config, ours)
+    stored = FAMILIES[family].stored(config, ours)
+    return FAMILIES[family].as_found(stored, found) if found else stored

@@ -68,7 +68,7 @@ def shortened(error: Exception) -> str:
     >>> len(shortened(ValueError("x" * 10**6)))
     300
     """
-    text = str(error)
+    text = " ".join(str(error).split())
     return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 1]}…"
 
 

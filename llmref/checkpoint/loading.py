@@ -68,13 +68,15 @@ def load_model(
     folder = find_folder(path_or_id, revision)
     family, config = read_config(folder / "config.json")
     found = find_tensors(folder)
-    model = _outline(folder / "config.json", config, found)
+    model = _outline(folder / "config.json", config, found).to(
+        stored_dtype(found) if dtype is None else dtype
+    )
     ours = tensors_of(model)
     stored = _match(folder, family, config, ours, found)
 
     weights: dict[str, Tensor] = {}
     for group in _groups(stored, found):
-        weights |= _read(group, ours, found, device, stored_dtype(found) if dtype is None else dtype)
+        weights |= _read(group, ours, found, device)
     if config.tied_embeddings:
         weights["lm_head.weight"] = weights["embedding.weight"]
     model.load_state_dict(weights, assign=True)
@@ -102,7 +104,7 @@ def _match(
     folder: Path, family: str, config: ModelConfig, ours: Mapping[str, Tensor], found: Mapping[str, Found]
 ) -> list[Stored]:
     """The tensors to read: those that the model needs, if they are what it needs and all that is there."""
-    stored = stored_as(family, config, ours)
+    stored = stored_as(family, config, ours, found)
     if missing := sorted(each.name for each in stored if each.name not in found):
         file = folder / (SINGLE if (folder / SINGLE).is_file() else INDEX)
         raise ValueError(f"{file}: {_count(missing, 'missing')}")
@@ -135,12 +137,12 @@ def _second_head(
         return set()
     matrix = ours["embedding.weight"]
     try:
-        (head,) = stored_as(family, config, {"lm_head.weight": matrix})
+        (head,) = stored_as(family, config, {"lm_head.weight": matrix}, found)
     except ValueError:  # a family whose models are always tied has no name for it
         return set()
     if head.name not in found:
         return set()
-    (embedding,) = stored_as(family, config, {"embedding.weight": matrix})
+    (embedding,) = stored_as(family, config, {"embedding.weight": matrix}, found)
     first, second = found[embedding.name], found[head.name]
     if (first.dtype, first.shape) == (second.dtype, second.shape):
         with mapped(first.file) as one, mapped(second.file) as other:
@@ -173,7 +175,6 @@ def _read(
     ours: Mapping[str, Tensor],
     found: Mapping[str, Found],
     device: torch.device,
-    dtype: torch.dtype,
 ) -> dict[str, Tensor]:
     """Our tensors, each in memory of its own: a view would hold the whole file there."""
     weights: dict[str, Tensor] = {}
@@ -181,7 +182,9 @@ def _read(
         for each in group:
             parts = each.layout.unpack(file.get_tensor(each.name), [ours[name] for name in each.ours])
             for name, part in zip(each.ours, parts, strict=True):
-                weights[name] = part.to(device, dtype, copy=True, memory_format=torch.contiguous_format)
+                weights[name] = part.to(
+                    device, ours[name].dtype, copy=True, memory_format=torch.contiguous_format
+                )
     return weights
 
 
