@@ -35,6 +35,7 @@ ORDER = (
     "feedforward",
     "mixture_of_experts",
     "block",
+    "deep_norm",
     "model",
     "decoding",
     "generation",

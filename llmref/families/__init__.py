@@ -12,6 +12,7 @@ from llmref.families.gemma2 import GEMMA2
 from llmref.families.gemma3 import GEMMA3
 from llmref.families.gpt2 import GPT2
 from llmref.families.gpt_neox import GPT_NEOX
+from llmref.families.granite import GRANITE
 from llmref.families.llama import LLAMA
 from llmref.families.mistral import MISTRAL
 from llmref.families.mpt import MPT
@@ -46,6 +47,7 @@ FAMILIES = {
         GEMMA3,
         GPT2,
         GPT_NEOX,
+        GRANITE,
         LLAMA,
         MISTRAL,
         MPT,

@@ -12,8 +12,8 @@ from mkdocs.structure.pages import Page
 
 ORDER = (
     *("config", "tokenizer", "embedding", "positions", "rope", "cache", "attention", "feedforward"),
-    *("normalization", "block", "model", "decoding", "generation", "families", "checkpoint", "trace", "cost"),
-    *("roofline", "training", "corpus", "tiny", "twins", "exercises", "cli"),
+    *("normalization", "block", "deep_norm", "model", "decoding", "generation", "families", "checkpoint"),
+    *("trace", "cost", "roofline", "training", "corpus", "tiny", "twins", "exercises", "cli"),
 )
 """The order in which a token travels, as in the package's own house rules."""
 
