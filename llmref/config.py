@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, TypeVar
 
 Part = TypeVar("Part")
+MOST = 2**53  # of anything that is counted; positions are counted in 64 bits
+LARGEST = 1e30  # of the numbers that take part in a calculation; float32 ends at 3e38
 
 
 def _require(condition: bool, message: str) -> None:
@@ -20,7 +22,7 @@ def _require_positive(config: object, *names: str) -> None:
     for name in names:
         value = getattr(config, name)
         _require(
-            isinstance(value, int) and value > 0,
+            isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST,
             f"{type(config).__name__}.{name} must be a positive integer, found {value!r}",
         )
 
@@ -33,12 +35,34 @@ def _require_bool(config: object, *names: str) -> None:
         )
 
 
-def _require_above_zero(config: object, *names: str) -> None:
+def _require_above_zero(config: Any, *names: str) -> None:
+    """Numbers that float32 holds; `None` only where that is what the value is when nothing is said."""
+    for name in names:
+        value = getattr(config, name)
+        if value is None and config.__dataclass_fields__[name].default is None:
+            continue
+        _require_number(config, name)
+        _require(
+            0 < value <= LARGEST,
+            f"{type(config).__name__}.{name} must be a number above 0 and at most {LARGEST}, found {value!r}",
+        )
+
+
+def _require_number(config: object, *names: str) -> None:
     for name in names:
         value = getattr(config, name)
         _require(
-            value is None or (isinstance(value, int | float) and not isinstance(value, bool) and value > 0),
-            f"{type(config).__name__}.{name} must be a number above 0, found {value!r}",
+            isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST,
+            f"{type(config).__name__}.{name} must be a number of at most {LARGEST}, found {value!r}",
+        )
+
+
+def _require_part(config: object, **kinds: type) -> None:
+    for name, kind in kinds.items():
+        value = getattr(config, name)
+        _require(
+            isinstance(value, kind),
+            f"{type(config).__name__}.{name} must be a {kind.__name__}, found {value!r}",
         )
 
 
@@ -108,6 +132,8 @@ class YarnScaling:
         _require_scaling_factor(self)
         _require_bool(self, "whole_pairs")
         _require_positive(self, "original_context_length")
+        _require_above_zero(self, "attention_factor")
+        _require_number(self, "beta_fast", "beta_slow")
         _require(
             0 < self.beta_slow < self.beta_fast,
             "YarnScaling needs 0 < beta_slow < beta_fast, "
@@ -136,6 +162,7 @@ class Llama3Scaling:
         _require_one_of(self, "kind", ("llama3",))
         _require_scaling_factor(self)
         _require_positive(self, "original_context_length")
+        _require_number(self, "low_frequency_factor", "high_frequency_factor")
         _require(
             0 < self.low_frequency_factor < self.high_frequency_factor,
             "Llama3Scaling needs 0 < low_frequency_factor < high_frequency_factor, "
@@ -163,6 +190,7 @@ class LongRopeScaling:
     def __post_init__(self) -> None:
         _require_one_of(self, "kind", ("long-rope",))
         _require_positive(self, "original_context_length")
+        _require_above_zero(self, "attention_factor")
         for name in ("short_factors", "long_factors"):
             values = getattr(self, name)
             object.__setattr__(self, name, tuple(values) if isinstance(values, list) else values)
@@ -189,6 +217,7 @@ SCALINGS: dict[str, type[RopeScaling]] = {
 
 
 def _require_scaling_factor(config: Any) -> None:
+    _require_number(config, "factor")
     _require(
         config.factor >= 1, f"{type(config).__name__}.factor must be at least 1, found {config.factor!r}"
     )
@@ -211,6 +240,7 @@ class RopeConfig:
     dims: int | None = None
 
     def __post_init__(self) -> None:
+        _require_number(self, "base")
         _require(self.base > 1, f"RopeConfig.base must be greater than 1, found {self.base!r}")
         _require_one_of(self, "layout", ("half", "interleaved"))
         _require(
@@ -262,6 +292,7 @@ class NormConfig:
     def __post_init__(self) -> None:
         _require_one_of(self, "kind", ("rms", "layer"))
         _require_bool(self, "bias", "unit_offset")
+        _require_number(self, "eps")
         _require(self.eps > 0, f"NormConfig.eps must be positive, found {self.eps!r}")
 
 
@@ -279,6 +310,7 @@ class QueryKeyNormConfig:
     over: Literal["head", "each_head", "all_heads"] = "head"
 
     def __post_init__(self) -> None:
+        _require_part(self, norm=NormConfig)
         _require_one_of(self, "over", ("head", "each_head", "all_heads"))
         _require(
             not (self.over == "each_head" and self.norm.kind == "layer" and self.norm.bias),
@@ -384,6 +416,7 @@ class LatentAttentionConfig:
 
     def __post_init__(self) -> None:
         _require_one_of(self, "kind", ("latent",))
+        _require_part(self, norm=NormConfig, rope=RopeConfig)
         _require_positive(self, "n_heads", "latent_dim", "plain_dim", "rotated_dim", "value_dim")
         if self.query_latent_dim is not None:
             _require_positive(self, "query_latent_dim")
@@ -426,6 +459,7 @@ class FeedForwardConfig:
         _require_bool(self, "gated", "bias")
         _require_one_of(self, "activation", ACTIVATION_NAMES)
         _require_above_zero(self, "limit")
+        _require_number(self, "up_offset")
         _require(
             self.gated or (self.limit is None and self.up_offset == 0.0),
             "FeedForwardConfig.limit and up_offset need gated true, found false",
@@ -497,6 +531,7 @@ class MixtureConfig:
 
     def __post_init__(self) -> None:
         _require_one_of(self, "kind", ("mixture",))
+        _require_part(self, expert=FeedForwardConfig, router=RouterConfig)
         _require_positive(self, "n_experts", "n_active")
         _require(
             self.n_active <= self.n_experts,
@@ -551,6 +586,7 @@ class BlockConfig:
     residual_multiplier: float = 1.0
 
     def __post_init__(self) -> None:
+        _require_part(self, norm=NormConfig)
         _require_one_of(self, "norm_position", ("none", "pre", "post", "output", "sandwich"))
         _require_one_of(self, "residual", ("none", "serial", "parallel"))
         _require(
@@ -610,6 +646,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         _require_positive(self, "vocab_size", "d_model", "context_length")
+        _require_part(self, norm=NormConfig)
         _require_bool(self, "embedding_norm")
         _require_above_zero(self, "embedding_multiplier", "logit_multiplier", "logit_soft_cap")
         _require(

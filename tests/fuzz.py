@@ -1,18 +1,19 @@
 """Mutated files, read one after the other in a process of their own, which may take only so much memory.
 
-Run by test_checkpoint_fuzz.py; alone: python tests/fuzz.py [HOW MANY TIMES AS MUCH]. It prints one line of JSON
-for each target: how many files were read, how many were refused, and what else came out.
+Run by test_checkpoint_fuzz.py; alone: python tests/fuzz.py [HOW MANY TIMES AS MUCH]. It prints one line of
+JSON for each target: how many files were read, how many were refused, and what else came out.
 """
 
 import json
-import random
 import resource
 import struct
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any, NamedTuple
 
 import torch
@@ -68,7 +69,7 @@ VALUES: list[Any] = [
     ),
 ]
 MOST_BYTES = 2**30  # of address space, beside what the libraries take
-Mutate = Callable[[random.Random, bytes], bytes]
+Mutate = Callable[[Random, bytes], bytes]
 
 
 def places(values: Any) -> Iterator[tuple[Any, Any]]:
@@ -79,7 +80,7 @@ def places(values: Any) -> Iterator[tuple[Any, Any]]:
             yield from places(values[key])
 
 
-def other_values(rng: random.Random, data: bytes) -> bytes:
+def other_values(rng: Random, data: bytes) -> bytes:
     """JSON with other values, fewer, more, or at other places."""
     values = json.loads(data)
     for _ in range(rng.choice((1, 1, 1, 2, 5))):
@@ -94,15 +95,14 @@ def other_values(rng: random.Random, data: bytes) -> bytes:
                 holder[rng.choice(["", "x", key + "s", "weight", "\ud800"])] = holder.pop(key)
             case 2:
                 other, name = rng.choice(there)
-                holder[key] = (
-                    json.loads(json.dumps(other[name])) if name in range(len(other)) or name in other else 0
-                )
+                there_still = name in other if isinstance(other, dict) else name < len(other)
+                holder[key] = deepcopy(other[name]) if there_still else 0
             case _:
-                holder[key] = rng.choice(VALUES)
+                holder[key] = deepcopy(rng.choice(VALUES))
     return json.dumps(values).encode()
 
 
-def other_bytes(rng: random.Random, data: bytes) -> bytes:
+def other_bytes(rng: Random, data: bytes) -> bytes:
     """A file with other bytes, fewer or more."""
     mutated = bytearray(data)
     for _ in range(rng.choice((1, 1, 2, 8))):
@@ -124,7 +124,7 @@ def other_bytes(rng: random.Random, data: bytes) -> bytes:
     return bytes(mutated)
 
 
-def other_header(rng: random.Random, data: bytes) -> bytes:
+def other_header(rng: Random, data: bytes) -> bytes:
     """A safetensors file whose header says something else, or whose length does."""
     (length,) = struct.unpack("<Q", data[:8])
     header, rest = data[8 : 8 + length], data[8 + length :]
@@ -198,13 +198,20 @@ def outcome(read: Callable[[], Any], folder: Path) -> str:
     return "read"
 
 
+def reader(file: Path) -> Callable[[], Transformer]:
+    """What reads a file of a checkpoint."""
+    return (
+        (lambda: load(file.parent)[0]) if file.name == "tokenizer.json" else partial(load_model, file.parent)
+    )
+
+
 def fuzz(folder: Path, target: Target, times: int) -> dict[str, Any]:
     """All mutations of one file."""
     whole = (folder / target.file).read_bytes()
-    read = partial((lambda place: load(place)[0]) if target.file == "tokenizer.json" else load_model, folder)
+    read = reader(folder / target.file)
     outcomes = []
     for seed in range(times):
-        (folder / target.file).write_bytes(target.mutate(random.Random(seed), whole))
+        (folder / target.file).write_bytes(target.mutate(Random(seed), whole))
         outcomes.append(outcome(read, folder))
     (folder / target.file).write_bytes(whole)
     return summary(f"{target.checkpoint}/{target.file}, {target.mutate.__name__}", outcomes)
@@ -215,7 +222,7 @@ def fuzz_real(file: Path, folder: Path, times: int) -> dict[str, Any]:
     whole = json.dumps(json.loads(file.read_text("utf-8"))["config"]).encode()
     outcomes = []
     for seed in range(times):
-        (folder / "config.json").write_bytes(other_values(random.Random(seed), whole))
+        (folder / "config.json").write_bytes(other_values(Random(seed), whole))
         outcomes.append(outcome(partial(load_config, folder / "config.json"), folder))
     return summary(file.stem, outcomes)
 

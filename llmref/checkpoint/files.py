@@ -13,7 +13,7 @@ MOST_BYTES = {
     "model.safetensors.index.json": 64 * 2**20,
     "tokenizer.json": 64 * 2**20,
 }
-MOST_CHARACTERS = 300  # of what another part of the package says of a file, which may quote all of it
+MOST_CHARACTERS = 500  # of what another part of the package says of a file, which may quote all of it
 
 _SHORT = Repr()
 _SHORT.maxstring = 80
@@ -66,7 +66,7 @@ def shortened(error: Exception) -> str:
     """What an error says, short enough for one line.
 
     >>> len(shortened(ValueError("x" * 10**6)))
-    300
+    500
     """
     text = " ".join(str(error).split())
     return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 1]}…"

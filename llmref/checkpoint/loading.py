@@ -12,7 +12,7 @@ from torch import Tensor
 from llmref.checkpoint.configuration import MODEL_TYPE, read_config
 from llmref.checkpoint.contents import outline, stored_as, tensors_of
 from llmref.checkpoint.device import find_device
-from llmref.checkpoint.files import existing, shown
+from llmref.checkpoint.files import existing, shortened, shown
 from llmref.checkpoint.folder import find_folder
 from llmref.checkpoint.tensors import DTYPES, INDEX, SINGLE, Found, find_tensors, mapped, stored_dtype
 from llmref.config import ModelConfig
@@ -47,13 +47,21 @@ def load(
     _check_dtype(dtype)
     folder = find_folder(path_or_id, revision)
     _, config = read_config(folder / "config.json")
-    tokenizer = Tokenizer.load(existing(folder / "tokenizer.json"))
+    tokenizer = _tokenizer(folder)
     if tokenizer.vocab_size > config.vocab_size:
         raise ValueError(
             f"{folder}: tokenizer.json has {tokenizer.vocab_size} entries, "
             f"more than the {config.vocab_size} of config.json"
         )
     return load_model(folder, device, dtype), tokenizer
+
+
+def _tokenizer(folder: Path) -> Tokenizer:
+    file = existing(folder / "tokenizer.json")
+    try:
+        return Tokenizer.load(file)
+    except ValueError as error:
+        raise ValueError(shortened(error)) from None
 
 
 def load_model(
