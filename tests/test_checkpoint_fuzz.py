@@ -55,8 +55,8 @@ def test_what_once_went_wrong_does_not_any_more(tmp_path: Path) -> None:
     seeds = sorted(fuzz.SEEDS.glob("*/*/*"))
     assert len(seeds) > 5
     for seed in seeds:
-        checkpoint, file = seed.parts[-3:-1]
-        place = tmp_path / checkpoint / file
+        checkpoint, name = seed.parts[-3:-1]
+        place = tmp_path / checkpoint / f"{name}.json"
         whole = place.read_bytes()
         place.write_bytes(seed.read_bytes())
         assert fuzz.outcome(fuzz.reader(place), place.parent) == "refused", seed
