@@ -1,6 +1,9 @@
-"""RoPE: two layouts and four scalings against twins that are not ours, and what a rotation must do."""
+"""RoPE: both layouts and every scaling against twins that are not ours, and what a rotation must do."""
 
+import itertools
 import math
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,15 +12,30 @@ from helpers import fresh_model, logits_of, random_ids, small_config
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
-from transformers import CohereConfig, LlamaConfig
+from transformers import (
+    CohereConfig,
+    DynamicCache,
+    Gemma3TextConfig,
+    GlmConfig,
+    GPTNeoXConfig,
+    LlamaConfig,
+    Phi3Config,
+)
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 from transformers.models.cohere import modeling_cohere
+from transformers.models.gemma3 import modeling_gemma3
+from transformers.models.glm import modeling_glm
+from transformers.models.gpt_neox import modeling_gpt_neox
 from transformers.models.llama import modeling_llama
+from transformers.models.phi3 import modeling_phi3
 
+from llmref.cache import GrowingCache
+from llmref.checkpoint import load_model
 from llmref.config import (
     DynamicNtkScaling,
     LinearScaling,
     Llama3Scaling,
+    LongRopeScaling,
     RopeConfig,
     RopeScaling,
     YarnScaling,
@@ -35,6 +53,8 @@ SCALINGS: tuple[RopeScaling | None, ...] = (
     DynamicNtkScaling(1.0, TRAINED),
     YarnScaling(8.0, TRAINED),
     YarnScaling(40.0, TRAINED, beta_fast=16.0, beta_slow=2.0),
+    YarnScaling(8.0, TRAINED, attention_factor=0.7),
+    YarnScaling(32.0, TRAINED, beta_fast=20.0, beta_slow=0.5, whole_pairs=False),
     Llama3Scaling(8.0, TRAINED),
     Llama3Scaling(32.0, TRAINED, low_frequency_factor=0.5, high_frequency_factor=8.0),
 )
@@ -62,9 +82,9 @@ def as_complex_numbers(x: Tensor, positions: Tensor, base: float) -> Tensor:
     return torch.view_as_real(pairs * torch.polar(torch.ones_like(angles), angles)).flatten(-2)
 
 
-def peer_parameters(scaling: RopeScaling | None, base: float) -> dict[str, float | str]:
+def peer_parameters(scaling: RopeScaling | None, base: float) -> dict[str, Any]:
     """The scaling in the words of the peer library."""
-    words: dict[str, float | str] = {"rope_theta": base, "rope_type": "default"}
+    words: dict[str, Any] = {"rope_theta": base, "rope_type": "default"}
     match scaling:
         case LinearScaling():
             words |= {"rope_type": "linear", "factor": scaling.factor}
@@ -77,6 +97,8 @@ def peer_parameters(scaling: RopeScaling | None, base: float) -> dict[str, float
                 "original_max_position_embeddings": scaling.original_context_length,
                 "beta_fast": scaling.beta_fast,
                 "beta_slow": scaling.beta_slow,
+                "attention_factor": scaling.attention_factor,
+                "truncate": scaling.whole_pairs,
             }
         case Llama3Scaling():
             words |= {
@@ -86,16 +108,38 @@ def peer_parameters(scaling: RopeScaling | None, base: float) -> dict[str, float
                 "low_freq_factor": scaling.low_frequency_factor,
                 "high_freq_factor": scaling.high_frequency_factor,
             }
+        case LongRopeScaling():
+            words |= {
+                "rope_type": "longrope",
+                "short_factor": list(scaling.short_factors),
+                "long_factor": list(scaling.long_factors),
+                "original_max_position_embeddings": scaling.original_context_length,
+                "attention_factor": scaling.attention_factor,
+            }
     return words
 
 
-def peer_config(kind: Any, scaling: RopeScaling | None, head_dim: int, base: float) -> Any:
+def peer_config(
+    kind: Any, scaling: RopeScaling | None, head_dim: int, base: float, share: float = 1.0, **more: Any
+) -> Any:
     return kind(
         hidden_size=2 * head_dim,
         num_attention_heads=2,
         head_dim=head_dim,
         max_position_embeddings=TRAINED,  # dynamic NTK takes the trained length from here
-        rope_parameters=peer_parameters(scaling, base),
+        rope_parameters=peer_parameters(scaling, base) | {"partial_rotary_factor": share},
+        **more,
+    )
+
+
+def long_rope(dims: int) -> LongRopeScaling:
+    """Divisors of each pair's own, for so many dimensions that turn."""
+    pairs = range(dims // 2)
+    return LongRopeScaling(
+        tuple(1 + 0.3 * math.sin(pair) ** 2 for pair in pairs),
+        tuple(2.0 + pair for pair in pairs),
+        TRAINED,
+        1.19,
     )
 
 
@@ -218,6 +262,115 @@ def test_rotated_vectors_are_the_peer_librarys(scaling: RopeScaling | None, layo
         theirs = apply(query[only], key[only], *module(query, POSITIONS[only]))
         for our, their in zip(ours, theirs, strict=True):
             torch.testing.assert_close(our[only], their, atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize("head_dim", [8, 96])
+@pytest.mark.parametrize("base", [1_000.0, 500_000.0])
+@pytest.mark.parametrize("length", [TRAINED, TRAINED + 1, 3000])
+def test_long_ropes_tables_are_those_of_a_phi3(head_dim: int, base: float, length: int) -> None:
+    scaling = long_rope(head_dim)
+    positions = torch.randint(0, length, (1, 40), generator=torch.Generator().manual_seed(0))
+    positions[0, -1] = length - 1
+    config = peer_config(Phi3Config, scaling, head_dim, base, original_max_position_embeddings=TRAINED)
+    theirs = modeling_phi3.Phi3RotaryEmbedding(config)(torch.zeros(1), positions)
+    for ours, their in zip(rotation(positions, head_dim, base, scaling), theirs, strict=True):
+        torch.testing.assert_close(torch.cat([ours, ours], dim=-1), their, atol=6e-7 * length, rtol=0)
+    assert attention_factor(scaling) == 1.19
+
+
+PARTIAL_PEERS: dict[str, tuple[Any, Any, Any]] = {
+    "half": (
+        GPTNeoXConfig,
+        modeling_gpt_neox.GPTNeoXRotaryEmbedding,
+        modeling_gpt_neox.apply_rotary_pos_emb,
+    ),
+    "interleaved": (GlmConfig, modeling_glm.GlmRotaryEmbedding, modeling_glm.apply_rotary_pos_emb),
+}
+
+
+@pytest.mark.parametrize("scaling", [*SCALINGS, "long-rope"], ids=str)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dims", [4, 6])
+def test_a_part_of_a_head_turns_as_the_peer_librarys_does(
+    scaling: RopeScaling | str | None, layout: str, dims: int
+) -> None:
+    scale = long_rope(dims) if isinstance(scaling, str) else scaling
+    config, embedding, apply = PARTIAL_PEERS[layout]
+    query, key = vectors(0, torch.float32), vectors(1, torch.float32)
+    tables = rotation(POSITIONS, dims, 100.0, scale)
+    ours = [rotate(x, *tables, layout) for x in (query, key)]  # type: ignore[arg-type]
+    for row in range(len(POSITIONS)):
+        only = slice(row, row + 1)
+        module = embedding(peer_config(config, scale, 8, 100.0, share=dims / 8))
+        theirs = apply(query[only], key[only], *module(query, POSITIONS[only]))
+        for our, their, before in zip(ours, theirs, (query, key), strict=True):
+            torch.testing.assert_close(our[only], their, atol=2e-3, rtol=0)
+            assert torch.equal(our[only][..., dims:], before[only][..., dims:])
+
+
+@pytest.mark.parametrize("length", [TRAINED, 3000])
+def test_layers_with_bases_of_their_own_are_those_of_a_gemma3(length: int) -> None:
+    own = {"sliding_attention": (10_000.0, None), "full_attention": (1_000_000.0, LinearScaling(8.0))}
+    config = Gemma3TextConfig(
+        hidden_size=64,
+        num_attention_heads=2,
+        head_dim=32,
+        rope_parameters={kind: peer_parameters(scaling, base) for kind, (base, scaling) in own.items()},
+    )
+    module = modeling_gemma3.Gemma3RotaryEmbedding(config)
+    positions = torch.arange(length - 40, length)[None]
+    for kind, (base, scaling) in own.items():
+        theirs = module(torch.zeros(1), positions, kind)
+        for ours, their in zip(rotation(positions, 32, base, scaling), theirs, strict=True):
+            torch.testing.assert_close(torch.cat([ours, ours], dim=-1), their, atol=5e-7 * length, rtol=0)
+
+
+def test_each_block_turns_by_its_own_base() -> None:
+    block = small_config().blocks[0]
+    blocks = [
+        replace(block, attention=replace(block.attention, rope=RopeConfig(base))) for base in (100.0, 5000.0)
+    ]
+    models = [
+        fresh_model(replace(small_config(), blocks=pair)) for pair in itertools.product(blocks, repeat=2)
+    ]
+    logits = [logits_of(model, random_ids(1, 12)) for model in models]
+    for one, other in itertools.combinations(logits, 2):
+        assert not torch.allclose(one, other, atol=1e-2)
+
+
+@pytest.mark.parametrize("scaling", [DynamicNtkScaling(4.0, 12), long_rope(6)], ids=["dynamic", "long-rope"])
+def test_a_cache_past_the_original_context_is_the_peer_librarys(scaling: RopeScaling, tmp_path: Path) -> None:
+    # The frequencies change where the text outgrows the context; keys that are stored keep theirs, there too.
+    parameters = peer_parameters(scaling, 100.0)
+    if isinstance(scaling, LongRopeScaling):
+        parameters["original_max_position_embeddings"] = 12
+    config = LlamaConfig(
+        vocab_size=61,
+        hidden_size=20,
+        intermediate_size=29,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=6,
+        max_position_embeddings=12 if isinstance(scaling, DynamicNtkScaling) else 48,
+        rope_parameters=parameters,
+    )
+    torch.manual_seed(0)
+    peer = modeling_llama.LlamaForCausalLM(config).eval()
+    with torch.no_grad():
+        for parameter in peer.parameters():
+            parameter.normal_(std=0.3)
+    peer.save_pretrained(tmp_path)
+    ours, ids = load_model(tmp_path), random_ids(1, 24)
+    positions, store, theirs = torch.arange(24)[None], GrowingCache(), DynamicCache()
+    with torch.no_grad():
+        for start, end in itertools.pairwise([0, 9, 11, 12, 13, 14, 20, 24]):
+            part = slice(start, end)
+            found = ours(ids[:, part], positions[:, part], store)
+            expected = peer(
+                ids[:, part], position_ids=positions[:, part], past_key_values=theirs, use_cache=True
+            ).logits
+            torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
 
 
 # What a scaling is for
