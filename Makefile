@@ -62,7 +62,7 @@ measure: $(READY)  ## measure the tiny model again: its loss, facts and referenc
 	$(call say,Measuring the tiny model)
 	@$(PY) -m llmref.tiny.measure
 
-twins: $(READY)  ## train the twins again: small models alike but for one difference (about an hour on two cores)
+twins: $(READY)  ## train the twins that are missing or changed: small models alike but for one difference (minutes each)
 	$(call say,Training the twins)
 	@$(PY) -m llmref.twins.make
 

@@ -21,11 +21,14 @@ from helpers import (
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmref.config import FeedForwardConfig, MixtureConfig, ModelConfig
+from llmref.mixture_of_experts import balancing_loss
 from llmref.model import Transformer
 from llmref.tokenizer import Tokenizer
 from llmref.training import Batch, TextFile, TrainingConfig, next_token_loss, pack, train
 from llmref.training import loop as loop_module
 from llmref.training.data import IGNORE
+from llmref.training.loss import routing, training_losses
 from llmref.training.optimizer import learning_rate_at, make_optimizer
 
 BOS, EOS = 1, 2
@@ -112,6 +115,66 @@ def test_packing_errors() -> None:
         pack([], 8, BOS, EOS)
     with pytest.raises(ValueError, match="a document of 9 tokens does not fit into a row of 8"):
         pack([[3], [3] * 8], 8, BOS, EOS)
+
+
+# The balancing of experts
+
+
+def mixture(**rest: Any) -> ModelConfig:
+    config = small_config(**rest)
+    experts = MixtureConfig(n_experts=5, n_active=2, expert=FeedForwardConfig(d_ff=7))
+    return replace(config, blocks=tuple(replace(block, feedforward=experts) for block in config.blocks))
+
+
+def test_the_balancing_loss_is_summed_over_the_blocks_and_leaves_padding_out() -> None:
+    model = small_model(mixture())
+    batch = pack([[3, 4, 5, 6], [7, 8]], 12, BOS, EOS)
+    assert (batch.positions < 0).any()
+    with routing(model) as (scores, choices):
+        loss, balancing = training_losses(model, batch)
+    real = batch.positions >= 0
+    expected = sum(balancing_loss(scores[block][real], choices[block][real]).item() for block in range(2))
+    assert len(scores) == len(choices) == 2
+    assert balancing.item() == pytest.approx(expected)
+    assert loss.item() == next_token_loss(model, batch).item()
+    assert training_losses(small_model(), batch)[1].item() == 0
+    assert len(scores) == 2  # outside the block nothing is kept
+
+
+def test_balancing_evens_the_experts_out(tmp_path: Path) -> None:
+    config = mixture(vocab_size=small_tokenizer().vocab_size, bos_id=0, eos_id=0)
+    most = {}
+    for balancing in (0.0, 1.0):
+        torch.manual_seed(0)
+        model = Transformer(config)
+        with torch.no_grad():
+            for block in model.blocks:
+                block.feedforward.router.weight[0] *= 20  # type: ignore[union-attr, operator, index]
+        run(tmp_path / str(balancing), model, replace(CONFIG, steps=30, balancing=balancing))
+        batch = pack([small_tokenizer().encode(text) for text in TEXTS], 48, 0, 0)
+        most[balancing] = training_losses(model, batch)[1].item()
+    assert most[1.0] < most[0.0]
+
+
+def test_an_expert_that_no_token_went_to_does_not_stop_a_run_from_going_on(tmp_path: Path) -> None:
+    config = mixture(vocab_size=small_tokenizer().vocab_size, bos_id=0, eos_id=0)
+    lost: list[list[float]] = []
+    for folder in ("whole", "parts"):
+        torch.manual_seed(0)
+        model = Transformer(config)
+        with torch.no_grad():
+            for block in model.blocks:
+                block.feedforward.router.weight.zero_()  # type: ignore[union-attr, operator]
+        # All scores are equal, so that all tokens of the first step go to the same two experts.
+        if folder == "parts":
+            with contextlib.suppress(KeyboardInterrupt):
+                run(tmp_path / folder, model, replace(CONFIG, checkpoint_every=1), after_step=_stop)
+        lost.append(run(tmp_path / folder, model, replace(CONFIG, checkpoint_every=1)))
+    assert lost[0] == lost[1]
+
+
+def _stop(step: int, loss: float) -> None:
+    raise KeyboardInterrupt
 
 
 # Text files
@@ -308,6 +371,7 @@ def test_the_gradient_is_clipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ({"documents_per_step": -1}, "documents_per_step must be at least 1, found -1"),
         ({"checkpoint_every": 0}, "checkpoint_every must be at least 1, found 0"),
         ({"warmup_steps": 12}, "warmup_steps must be from 0 to 11, found 12"),
+        ({"balancing": -0.1}, "TrainingConfig.balancing must be at least 0, found -0.1"),
     ],
 )
 def test_a_config_that_cannot_run_is_refused(changes: dict[str, Any], message: str) -> None:
@@ -318,6 +382,11 @@ def test_a_config_that_cannot_run_is_refused(changes: dict[str, Any], message: s
 def test_a_model_without_begin_and_end_cannot_be_trained(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="needs bos_id and eos_id"):
         run(tmp_path, Transformer(text_config(eos_id=None)))
+
+
+def test_there_must_be_experts_to_balance(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="balancing needs a model with a mixture of experts, found none"):
+        run(tmp_path, config=replace(CONFIG, balancing=0.01))
 
 
 def test_a_document_too_long_for_the_context_is_an_error(tmp_path: Path) -> None:

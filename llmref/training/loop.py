@@ -17,10 +17,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from llmref.mixture_of_experts import Router
 from llmref.model import Transformer
 from llmref.tokenizer import Tokenizer
 from llmref.training.data import Documents, pack
-from llmref.training.loss import next_token_loss
+from llmref.training.loss import training_losses
 from llmref.training.optimizer import learning_rate_at, make_optimizer
 
 
@@ -37,6 +38,7 @@ class TrainingConfig:
         clip_norm: The gradient's norm is cut to this.
         precision: `"bfloat16"` runs the matrix products in bfloat16 and keeps the weights in float32.
         checkpoint_every: A checkpoint after so many steps.
+        balancing: What the loss that balances the experts of a mixture is multiplied by.
     """
 
     steps: int
@@ -47,6 +49,7 @@ class TrainingConfig:
     clip_norm: float = 1.0
     precision: Literal["float32", "bfloat16"] = "float32"
     checkpoint_every: int = 500
+    balancing: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("steps", "documents_per_step", "checkpoint_every"):
@@ -56,6 +59,8 @@ class TrainingConfig:
             raise ValueError(f"warmup_steps must be from 0 to {self.steps - 1}, found {self.warmup_steps}")
         if self.precision not in ("float32", "bfloat16"):
             raise ValueError(f"precision must be float32 or bfloat16, found {self.precision!r}")
+        if self.balancing < 0:
+            raise ValueError(f"TrainingConfig.balancing must be at least 0, found {self.balancing}")
 
 
 def train(
@@ -83,15 +88,17 @@ def train(
         after_step: Called with the step and its loss.
 
     Returns:
-        The loss of every step, the steps before an interruption included, in nats per token.
+        The next-token loss of every step, the steps before an interruption included, in nats per token.
 
     Raises:
-        ValueError: If the folder holds a run with another config or on other documents, or the model has no
-            begin or end token.
+        ValueError: If the folder holds a run with another config or on other documents, the model has no
+            begin or end token, or there is nothing to balance in it.
     """
     bos_id, eos_id = model.config.bos_id, model.config.eos_id
     if bos_id is None or eos_id is None:
         raise ValueError("to train, a model's config needs bos_id and eos_id")
+    if config.balancing > 0 and not any(isinstance(module, Router) for module in model.modules()):
+        raise ValueError("TrainingConfig.balancing needs a model with a mixture of experts, found none")
     first = [tokenizer.encode(text) for text in documents(0, config.documents_per_step)]
     recipe = {
         "model": model.config.to_dict(),
@@ -109,8 +116,8 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = learning_rate_at(step, config.learning_rate, config.warmup_steps, config.steps)
         with torch.autocast(model.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-            loss = next_token_loss(model, batch)
-        loss.backward()
+            loss, balancing = training_losses(model, batch)
+        (loss + config.balancing * balancing).backward()
         nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
         optimizer.step()
         optimizer.zero_grad()
@@ -155,6 +162,7 @@ class _Checkpoints:
             optimizer.state[parameter] = {
                 key: moments[f"{name}/{key}"].to(parameter.device)
                 for key in ("step", "exp_avg", "exp_avg_sq")
+                if f"{name}/{key}" in moments  # an expert that no token has gone to yet has none
             }
         return list(state["losses"])
 

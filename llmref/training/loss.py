@@ -1,10 +1,14 @@
 """The loss of a language model: how surprised it is by each next token."""
 
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from llmref.attention.masks import causal, documents
+from llmref.mixture_of_experts import Router, balancing_loss
 from llmref.model import Transformer
 from llmref.training.data import IGNORE, Batch
 
@@ -26,3 +30,40 @@ def next_token_loss(model: Transformer, batch: Batch) -> Float[Tensor, ""]:
     return torch.nn.functional.cross_entropy(
         logits.flatten(0, 1).float(), batch.targets.flatten(), ignore_index=IGNORE
     )
+
+
+def training_losses(model: Transformer, batch: Batch) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """The next-token loss, and the balancing loss of the same pass, summed over the routers of all blocks.
+
+    Padding counts in neither. The second is 0 for a model without a mixture of experts.
+    """
+    with routing(model) as (scores, choices):
+        loss = next_token_loss(model, batch)
+    real = batch.positions >= 0
+    parts = [balancing_loss(one[real], other[real]) for one, other in zip(scores, choices, strict=True)]
+    return loss, torch.stack(parts).sum() if parts else torch.zeros_like(loss)
+
+
+@contextmanager
+def routing(model: nn.Module) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
+    """Keep the scores and the choices of a model's routers inside a `with` block, block after block.
+
+    >>> from llmref.config import FeedForwardConfig, MixtureConfig
+    >>> from llmref.mixture_of_experts import MixtureOfExperts
+    >>> layer = MixtureOfExperts(MixtureConfig(4, n_active=2, expert=FeedForwardConfig(d_ff=8)), d_model=16)
+    >>> with routing(layer) as (scores, choices):
+    ...     _ = layer(torch.zeros(1, 3, 16))
+    >>> scores[0].shape, choices[0].shape
+    (torch.Size([1, 3, 4]), torch.Size([1, 3, 2]))
+    """
+    seen: dict[str, list[Tensor]] = {"scores": [], "choices": []}
+    with ExitStack() as hooks:
+        for module in model.modules():
+            if isinstance(module, Router):
+                for name, kept in seen.items():
+                    hooks.callback(module.sites[name].register_forward_hook(_keeper(kept)).remove)
+        yield seen["scores"], seen["choices"]
+
+
+def _keeper(kept: list[Tensor]) -> Callable[..., None]:
+    return lambda site, inputs, output: kept.append(output)

@@ -8,10 +8,14 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
-from llmref.twins.recipe import COMPARISONS
+from llmref.checkpoint import load_model
+from llmref.model import Transformer
+from llmref.twins.recipe import COMPARISONS, KEPT
 
-FILE = Path(__file__).parent / "results.json"
+FOLDER = Path(__file__).parent
+FILE = FOLDER / "results.json"
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,8 @@ class TwinResult:
         references: References resolved, in percent of the questions; pairs of animals seen in training.
         references_held_out: The same for pairs never seen together.
         curve: The mean training loss of every 25 steps, in nats per token.
+        expert_shares: For `"ko"` and `"en"`, for each block, each expert's share of all the choices that the
+            tokens of fresh documents made; empty without a mixture of experts.
     """
 
     twin: str
@@ -37,6 +43,16 @@ class TwinResult:
     references: float
     references_held_out: float
     curve: tuple[float, ...]
+    expert_shares: dict[str, tuple[tuple[float, ...], ...]]
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "TwinResult":
+        """A result as `results.json` holds it: tuples became lists there."""
+        shares = {
+            language: tuple(tuple(block) for block in blocks)
+            for language, blocks in values["expert_shares"].items()
+        }
+        return cls(**(values | {"curve": tuple(values["curve"]), "expert_shares": shares}))
 
 
 @dataclass(frozen=True)
@@ -63,8 +79,27 @@ def results() -> tuple[TwinResult, ...]:
     >>> sorted({result.seed for result in results()})
     [1, 2, 3]
     """
-    entries = json.loads(FILE.read_text("utf-8"))["results"]
-    return tuple(TwinResult(**(entry | {"curve": tuple(entry["curve"])})) for entry in entries)
+    twins = json.loads(FILE.read_text("utf-8")).values()
+    return tuple(TwinResult.from_json(values) for twin in twins for values in twin["results"])
+
+
+def load_twin(twin: str) -> Transformer:
+    """A trained twin, to look inside; its tokenizer is the tiny model's.
+
+    Args:
+        twin: One of those of which the weights are kept: `llmref.twins.recipe.KEPT`, with their seed.
+
+    Raises:
+        ValueError: If its weights are not kept.
+
+    >>> load_twin("base")
+    Traceback (most recent call last):
+    ...
+    ValueError: no weights of a twin 'base' are kept; there are those of experts
+    """
+    if twin not in KEPT:
+        raise ValueError(f"no weights of a twin {twin!r} are kept; there are those of {', '.join(KEPT)}")
+    return load_model(FOLDER / twin)
 
 
 def comparison(name: str) -> dict[str, tuple[TwinResult, ...]]:

@@ -4,12 +4,19 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import MISSING, asdict, fields, is_dataclass, replace
+from dataclasses import MISSING, fields, is_dataclass, replace
 from functools import cache
 from itertools import islice
 from typing import Any
 
-from llmref.config import AttentionConfig, BlockConfig, FeedForwardConfig, ModelConfig
+from llmref.config import (
+    AttentionConfig,
+    BlockConfig,
+    FeedForwardConfig,
+    LatentAttentionConfig,
+    MixtureConfig,
+    ModelConfig,
+)
 from llmref.corpus import World
 from llmref.tiny import load_tiny
 from llmref.tokenizer import Tokenizer
@@ -33,6 +40,12 @@ TRAINING = TrainingConfig(
 )
 
 BASE = AttentionConfig(n_heads=4, n_kv_heads=4, head_dim=16)
+DENSE = FeedForwardConfig(d_ff=128)
+HALF = FeedForwardConfig(d_ff=64)  # an expert: the two that a token goes to are as wide together as DENSE
+
+# Of a token the cache keeps 24 + 8 numbers, as many as "mqa" keeps, and a quarter of what the base keeps.
+# The rotated part is half as wide as the plain one, and that as a value: DeepSeek-V2 (2024), section 3.1.2.
+LATENT = LatentAttentionConfig(n_heads=4, latent_dim=24, plain_dim=16, rotated_dim=8, value_dim=16)
 
 # Each comparison: what a twin is called in it, and the twin. All that they have in common is the base's.
 COMPARISONS: dict[str, dict[str, str]] = {
@@ -46,16 +59,28 @@ COMPARISONS: dict[str, dict[str, str]] = {
         "RoPE": "base",
     },
     "window": {"4": "window-4", "8": "window-8", "16": "window-16", "all": "base"},
+    "latent": {"MHA": "base", "GQA": "gqa", "MQA": "mqa", "MLA": "latent"},
+    "experts": {
+        "dense": "base",
+        "4 experts": "experts-4",
+        "8 experts": "experts",
+        "dense, 4 times as wide": "wide",
+    },
+    "balancing": {"dense": "base", "with": "experts", "without": "experts-unbalanced"},
 }
 
 
-def twin(attention: AttentionConfig, **rest: str) -> ModelConfig:
-    """A twin from its attention layer, the same in every block; its tokenizer is the tiny model's.
+def twin(
+    attention: AttentionConfig | LatentAttentionConfig = BASE,
+    feedforward: FeedForwardConfig | MixtureConfig = DENSE,
+    **rest: str,
+) -> ModelConfig:
+    """A twin from its layers, the same in every block; its tokenizer is the tiny model's.
 
     >>> twin(BASE).d_model
     64
     """
-    block = BlockConfig(attention, FeedForwardConfig(d_ff=128))
+    block = BlockConfig(attention, feedforward)
     config = ModelConfig(
         vocab_size=2048,
         d_model=64,
@@ -68,7 +93,7 @@ def twin(attention: AttentionConfig, **rest: str) -> ModelConfig:
 
 
 TWINS: dict[str, ModelConfig] = {
-    "base": twin(BASE),
+    "base": twin(),
     "heads-1": twin(AttentionConfig(n_heads=1, n_kv_heads=1, head_dim=64)),
     "heads-2": twin(AttentionConfig(n_heads=2, n_kv_heads=2, head_dim=32)),
     "heads-8": twin(AttentionConfig(n_heads=8, n_kv_heads=8, head_dim=8)),
@@ -81,12 +106,37 @@ TWINS: dict[str, ModelConfig] = {
     "window-4": twin(replace(BASE, window=4)),
     "window-8": twin(replace(BASE, window=8)),
     "window-16": twin(replace(BASE, window=16)),
+    "latent": twin(LATENT),
+    "experts-4": twin(feedforward=MixtureConfig(4, n_active=2, expert=HALF)),
+    "experts": twin(feedforward=MixtureConfig(8, n_active=2, expert=HALF)),
+    "experts-unbalanced": twin(feedforward=MixtureConfig(8, n_active=2, expert=HALF)),
+    "wide": twin(feedforward=replace(DENSE, d_ff=512)),  # as many numbers as all of 8 experts
 }
+
+# What the balancing loss is multiplied by: 0.01 in Switch Transformers (2021), section 2.2; 0 elsewhere.
+BALANCING = {"experts-4": 0.01, "experts": 0.01}
+
+KEPT = {"experts": 1}  # Twins of which the weights of one seed are kept, since an experiment looks inside.
+
+
+def training(twin: str) -> TrainingConfig:
+    """How a twin is trained: as all are, but for the balancing of its experts where it has some.
+
+    >>> training("base") == TRAINING, training("experts").balancing
+    (True, 0.01)
+    """
+    return replace(TRAINING, balancing=BALANCING.get(twin, 0.0))
 
 
 def fits(tokenizer: Tokenizer, text: str) -> bool:
     """Whether a text is a short one: it fits into the context, with the token that begins it."""
     return len(tokenizer.encode(text)) < CONTEXT_LENGTH
+
+
+@cache
+def world() -> World:
+    """The world that all twins learn: made once, since that takes seconds."""
+    return World()
 
 
 class ShortDocuments:
@@ -101,7 +151,7 @@ class ShortDocuments:
     """
 
     def __init__(self, seed: int) -> None:
-        self.world, self.seed = World(), seed
+        self.world, self.seed = world(), seed
         _, self.tokenizer = load_tiny()
 
     def __call__(self, step: int, count: int) -> list[str]:
@@ -131,18 +181,24 @@ def chosen(value: Any) -> Any:
 
 
 @cache
-def recipe_hash() -> str:
-    """A digest of all that the results depend on: the twins, their training, the world, the tokenizer.
+def recipe_hash(twin: str) -> str:
+    """A digest of all that a twin's results depend on: itself, its training, the world, the tokenizer.
 
     Results that carry another digest were made by another recipe: `make twins` makes them again.
     """
-    _, tokenizer = load_tiny()
-    first = [ShortDocuments(seed)(0, TRAINING.documents_per_step) for seed in SEEDS]
     recipe = {
-        "twins": {name: chosen(config) for name, config in TWINS.items()},
-        "training": asdict(TRAINING),
+        "twin": chosen(TWINS[twin]),
+        "training": chosen(training(twin)),
         "seeds": SEEDS,
         "measured": [HELD_OUT_DOCUMENTS, QUESTIONS],
-        "documents": [[tokenizer.encode(text) for text in texts] for texts in first],
+        "documents": _first_documents(),
     }
     return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()
+
+
+@cache
+def _first_documents() -> list[list[list[int]]]:
+    """The tokens of the first step of each seed, which change with the world and with the tokenizer."""
+    _, tokenizer = load_tiny()
+    first = [ShortDocuments(seed)(0, TRAINING.documents_per_step) for seed in SEEDS]
+    return [[tokenizer.encode(text) for text in texts] for texts in first]
