@@ -1,11 +1,10 @@
 """A `config.json` may say one thing in several ways, and what it says is carried out or refused."""
 
-import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
-import transformers
+from peer_library import said_by_peer
 from peers.llama import SIZES
 
 from llmref.config import ModelConfig
@@ -89,12 +88,9 @@ def read(name: str, **values: Any) -> ModelConfig:
     ],
 )
 def test_old_and_new_spellings_are_read_alike(name: str, old: dict[str, Any], new: dict[str, Any]) -> None:
-    config = read(name, **old)
-    assert config == read(name, **new)
+    assert read(name, **old) == read(name, **new)
     values = {key: value for key, value in {**SIZES, **old}.items() if value is not None}
-    theirs = json.loads(transformers.AutoConfig.for_model(name, **values).to_json_string(use_diff=False))
-    ids = {"bos_id": config.bos_id, "eos_id": config.eos_id}
-    assert replace(FAMILIES[name].read({**theirs, "eos_token_id": None}), **ids) == config
+    assert FAMILIES[name].read(said_by_peer(name, **values)) == replace(read(name, **old), bos_id=None)
 
 
 def test_null_is_not_the_default() -> None:
@@ -107,8 +103,12 @@ def test_null_is_not_the_default() -> None:
 @pytest.mark.parametrize(
     ("name", "values", "message"),
     [
-        ("llama", {"hidden_act": "relu"}, "hidden_act must be None or 'silu', found 'relu'"),
-        ("llama", {"num_attention_heads": 0}, "num_attention_heads must be at least 1, found 0"),
+        ("llama", {"hidden_act": "tanh"}, "hidden_act must be one of .*, found 'tanh'"),
+        (
+            "llama",
+            {"head_dim": None, "num_attention_heads": 0},
+            "the width must be a multiple .*, found 20 for 0",
+        ),
         ("llama", {"num_hidden_layers": 0}, "num_hidden_layers must be at least 1, found 0"),
         ("llama", {"partial_rotary_factor": 0.5}, "all 6 dimensions of a head must be rotated, found 3"),
         (
@@ -140,7 +140,8 @@ def test_null_is_not_the_default() -> None:
             "original_max_position_embeddings must be None or 24, found 12",
         ),
         ("phi3", {"lm_head_bias": True}, "lm_head_bias must be None or False, found True"),
-        ("gemma2", {"hidden_act": "gelu"}, "hidden_activation must be .*, found 'gelu'"),
+        ("gemma2", {"hidden_act": "gelu"}, "hidden_act must be None or 'gelu_pytorch_tanh', found 'gelu'"),
+        ("gemma2", {"hidden_activation": "tanh"}, "hidden_activation must be one of .*, found 'tanh'"),
         ("gemma2", {"use_bidirectional_attention": True}, "use_bidirectional_attention must be"),
         ("gemma2", {"query_pre_attn_scalar": 0}, "query_pre_attn_scalar must be a number above 0, found 0"),
         ("gemma3_text", {"attn_logit_softcapping": 50.0}, "attn_logit_softcapping must be None, found 50.0"),
@@ -153,17 +154,14 @@ def test_null_is_not_the_default() -> None:
         ("smollm3", {"no_rope_layers": [1, 2, 1]}, "no_rope_layers must be a 0 or 1 for each of 3 layers"),
     ],
 )
-def test_what_would_not_be_carried_out_is_refused(name: str, values: dict[str, Any], message: str) -> None:
+def test_what_a_family_does_not_do_is_refused(name: str, values: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read(name, **values)
 
 
 @pytest.mark.parametrize("name", sorted(FAMILIES))
 def test_a_config_that_the_family_cannot_say_is_refused(name: str) -> None:
-    config = FAMILIES[name].read(
-        json.loads(transformers.AutoConfig.for_model(name).to_json_string(use_diff=False))
-    )
-    wrong = replace(config, embedding_multiplier=3.0)
+    wrong = replace(FAMILIES[name].read(said_by_peer(name)), embedding_multiplier=3.0)
     with pytest.raises(ValueError, match="a config.json of .* cannot say this config: embedding_multiplier"):
         family_of({"model_type": name}).to_json(wrong)
 

@@ -46,7 +46,6 @@ NAMES: Names = {
 def read(values: Mapping[str, Any]) -> ModelConfig:
     """The config that a `config.json` describes."""
     values = {**DEFAULTS, **values}
-    only(values, "hidden_act", None, "silu")
     only(values, "mlp_bias", None, False)
     norm = NormConfig("layer", get(values, "layer_norm_eps", float), bias=False)
     rope = read_rope(values, llama.head_dim(values), base=500_000.0, layout="interleaved")

@@ -12,7 +12,15 @@ from typing import Any
 from llmref.config import AttentionConfig, BlockConfig, ModelConfig, NormConfig
 from llmref.families import llama
 from llmref.families.family import Family
-from llmref.families.values import get, only, plain_parts, read_windows, write_windows
+from llmref.families.values import (
+    get,
+    only,
+    plain_parts,
+    read_activation,
+    read_windows,
+    write_activation,
+    write_windows,
+)
 
 # What the family's files mean where they are silent.
 DEFAULTS = {
@@ -59,11 +67,14 @@ def norm(values: Mapping[str, Any]) -> NormConfig:
 
 def model(values: Mapping[str, Any], attention: list[AttentionConfig]) -> ModelConfig:
     """The model with these attention layers."""
-    activation = values.get("hidden_activation") or values.get("hidden_act")
-    only({"hidden_activation": activation}, "hidden_activation", None, GELU)
     only(values, "use_bidirectional_attention", None, False)
     only(values, "mlp_bias", None, False)
-    feedforward = llama.feedforward(values, "gelu_tanh")
+    if (
+        values.get("hidden_activation") is None
+    ):  # older files have another name, and do not all mean what it says
+        only(values, "hidden_act", None, "gelu_pytorch_tanh")
+    activation = read_activation(values, "hidden_activation", "gelu_pytorch_tanh")
+    feedforward = replace(llama.feedforward(values), activation=activation)
     blocks = [BlockConfig(layer, feedforward, norm(values), "sandwich") for layer in attention]
     plain = llama.model(values, blocks)
     return replace(
@@ -75,12 +86,11 @@ def model(values: Mapping[str, Any], attention: list[AttentionConfig]) -> ModelC
 
 def write(config: ModelConfig) -> dict[str, Any]:
     """What `config.json` says of it."""
-    attention, _, _ = plain_parts(config)
+    attention, feedforward, _ = plain_parts(config)
     scalar = attention.head_dim if attention.scale is None else round(attention.scale**-2)
     return {
         **llama.write(config),
-        "hidden_act": GELU,
-        "hidden_activation": GELU,
+        "hidden_activation": write_activation(feedforward.activation),
         "query_pre_attn_scalar": scalar,
         "attn_logit_softcapping": attention.soft_cap,
         "final_logit_softcapping": config.logit_soft_cap,
@@ -88,5 +98,4 @@ def write(config: ModelConfig) -> dict[str, Any]:
     }
 
 
-GELU = "gelu_pytorch_tanh"
 GEMMA2 = Family("gemma2", "Gemma2ForCausalLM", read, write, NAMES)

@@ -5,7 +5,7 @@ Source: Touvron et al., "Llama 2" (2023), section 2.2; Grattafiori et al., "The 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from llmref.config import (
     AttentionConfig,
@@ -17,14 +17,16 @@ from llmref.config import (
 )
 from llmref.families.family import Family
 from llmref.families.values import (
+    even_share,
     first_rotation,
     get,
-    only,
     plain_parts,
     positive,
+    read_activation,
     read_context_length,
     read_rope,
     read_token_ids,
+    write_activation,
     write_rope,
 )
 
@@ -46,15 +48,14 @@ NAMES = {
 
 def read(values: Mapping[str, Any]) -> ModelConfig:
     """The config that a `config.json` describes."""
-    only(values, "hidden_act", None, "silu")
     block = BlockConfig(attention(values), feedforward(values), norm(values))
     return model(values, (block,) * positive(values, "num_hidden_layers"))
 
 
 def head_dim(values: Mapping[str, Any]) -> int:
     """The size of a head: what `config.json` says, or an equal share of the stream's width."""
-    share = get(values, "hidden_size", int) // positive(values, "num_attention_heads")
-    return get(values, "head_dim", int, share)
+    d_model, n_heads = get(values, "hidden_size", int), get(values, "num_attention_heads", int)
+    return get(values, "head_dim", int, None) or even_share(d_model, n_heads)
 
 
 def attention(values: Mapping[str, Any], rope: RopeConfig | None = None) -> AttentionConfig:
@@ -76,12 +77,13 @@ def attention(values: Mapping[str, Any], rope: RopeConfig | None = None) -> Atte
     )
 
 
-def feedforward(
-    values: Mapping[str, Any], activation: Literal["silu", "gelu_tanh"] = "silu"
-) -> FeedForwardConfig:
+def feedforward(values: Mapping[str, Any]) -> FeedForwardConfig:
     """The feedforward layer, gated."""
-    bias = get(values, "mlp_bias", bool, False)
-    return FeedForwardConfig(get(values, "intermediate_size", int), activation, bias=bias)
+    return FeedForwardConfig(
+        get(values, "intermediate_size", int),
+        read_activation(values, "hidden_act", "silu"),
+        bias=get(values, "mlp_bias", bool, False),
+    )
 
 
 def norm(values: Mapping[str, Any]) -> NormConfig:
@@ -119,7 +121,7 @@ def write_plain(config: ModelConfig) -> dict[str, Any]:
         "num_key_value_heads": attention.n_kv_heads,
         "head_dim": attention.head_dim,
         "intermediate_size": feedforward.d_ff,
-        "hidden_act": feedforward.activation,
+        "hidden_act": write_activation(feedforward.activation),
         "rms_norm_eps": config.norm.eps,
         **write_rope(rope, attention.head_dim, config.context_length),
         "tie_word_embeddings": config.tied_embeddings,

@@ -19,7 +19,6 @@ DEFAULTS = {"num_key_value_heads": 8, "sliding_window": 4096}
 def read(values: Mapping[str, Any]) -> ModelConfig:
     """The config that a `config.json` describes."""
     values = {**DEFAULTS, **values}
-    only(values, "hidden_act", None, "silu")
     only(values, "attention_bias", None, False)
     only(values, "mlp_bias", None, False)
     only(values, "layer_types", None)

@@ -26,7 +26,6 @@ NAMES = {
 def read(values: Mapping[str, Any]) -> ModelConfig:
     """The config that a `config.json` describes."""
     values = {**DEFAULTS, **values}
-    only(values, "hidden_act", None, "silu")
     only(values, "mlp_bias", None, False)
     norm = llama.norm(values)
     attention = replace(llama.attention(values), query_key_norm=QueryKeyNormConfig(norm, "all_heads"))

@@ -31,7 +31,6 @@ NAMES: Names = {
 def read(values: Mapping[str, Any]) -> ModelConfig:
     """The config that a `config.json` describes."""
     values = {**DEFAULTS, **values}
-    only(values, "hidden_act", None, "silu")
     only(values, "attention_bias", None, False)
     only(values, "mlp_bias", None, False)
     only(values, "lm_head_bias", None, False)

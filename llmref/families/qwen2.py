@@ -24,7 +24,6 @@ DEFAULTS = {
 def read(values: Mapping[str, Any]) -> ModelConfig:
     """The config that a `config.json` describes."""
     values = {**DEFAULTS, **values}
-    only(values, "hidden_act", None, "silu")
     only(values, "mlp_bias", None, False)
     only(values, "use_mrope", None, False)
     attention = replace(llama.attention(values), bias=True, output_bias=False)

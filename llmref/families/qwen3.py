@@ -24,7 +24,6 @@ NAMES = {
 def read(values: Mapping[str, Any]) -> ModelConfig:
     """The config that a `config.json` describes."""
     values = {**DEFAULTS, **values}
-    only(values, "hidden_act", None, "silu")
     only(values, "mlp_bias", None, False)
     feedforward, norm = llama.feedforward(values), llama.norm(values)
     attention = replace(llama.attention(values), query_key_norm=QueryKeyNormConfig(norm))

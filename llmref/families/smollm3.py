@@ -11,7 +11,7 @@ from typing import Any
 from llmref.config import BlockConfig, ModelConfig
 from llmref.families import llama
 from llmref.families.family import Family
-from llmref.families.values import get, only, positive, read_windows, write_windows
+from llmref.families.values import get, positive, read_windows, write_windows
 
 # What the family's files mean where they are silent.
 DEFAULTS = {
@@ -26,7 +26,6 @@ DEFAULTS = {
 def read(values: Mapping[str, Any]) -> ModelConfig:
     """The config that a `config.json` describes."""
     values = {**DEFAULTS, **values}
-    only(values, "hidden_act", None, "silu")
     attention, feedforward, norm = llama.attention(values), llama.feedforward(values), llama.norm(values)
     rotates = rotating_layers(values)
     windows = read_windows(values, lambda layer: not rotates[layer])
