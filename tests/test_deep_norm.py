@@ -65,7 +65,7 @@ def test_weights_start_as_the_paper_says(n_blocks: int) -> None:
 
 
 def moved_by_a_step(model: Transformer) -> float:
-    """How far the stack's output moves, against its size, when the matrices of its blocks take a step downhill."""
+    """How far the output moves, against its size, when the matrices of the blocks take a step downhill."""
     ids = random_ids(2, 16)
 
     def output() -> Tensor:
