@@ -110,6 +110,66 @@ for name, config in forms.items():
 assert sizes[0] == sizes[1]  # three matrices two thirds as wide
 
 # %% [markdown] lang="ko"
+# ## 활성화 함수의 종류
+# %% [markdown] lang="en"
+# ## The kinds of activation function
+
+# %% name="activations"
+from llmref.feedforward import ACTIVATIONS
+
+at = torch.tensor([-3.0, -1.0, -0.1, 0.0, 0.1, 1.0, 3.0])
+print(f"{'x':14}" + "".join(f"{x:8.1f}" for x in at))
+for name, function in ACTIVATIONS.items():
+    print(f"{name:14}" + "".join(f"{y:8.3f}" for y in function(at)))
+everywhere = torch.linspace(-6, 6, 2401)
+exact = ACTIVATIONS["gelu"](everywhere)
+apart = {name: (ACTIVATIONS[name](everywhere) - exact).abs().max() for name in ("gelu_tanh", "gelu_sigmoid")}
+print("farthest from gelu:", ", ".join(f"{name} {far:.4f}" for name, far in apart.items()))
+assert apart["gelu_tanh"] < 0.001 and apart["gelu_sigmoid"] < 0.03
+
+# %% name="activations-figure"
+from figures import COLORS, figure
+
+for page in figure(
+    "activations",
+    en="Four curves of the activation over the input, from −3 to 2. ReLU is 0 below 0 and the input above. "
+    "Squared ReLU is 0 below 0 and rises faster and faster. GELU and SiLU follow ReLU from afar, but dip a "
+    "little below 0 on the left, SiLU deeper and farther.",
+    ko="−3부터 2까지의 입력과 활성화 함수의 곡선 네 개. ReLU는 음수에서 0이고 양수에서 입력 그대로입니다. "
+    "제곱 ReLU는 음수에서 0이고 양수에서 점점 더 가파르게 커집니다. GELU와 SiLU는 멀리서 보면 ReLU와 같지만, "
+    "왼쪽에서 0보다 조금 내려갑니다. SiLU가 더 깊이, 더 멀리까지 내려갑니다.",
+    size=(5.5, 3.2),
+):
+    x = torch.linspace(-3, 2, 201)
+    for color, name, label in (
+        (COLORS[0], "relu", "ReLU"),
+        (COLORS[4], "relu_squared", page.text(en="squared ReLU", ko="제곱 ReLU")),
+        (COLORS[1], "gelu", "GELU"),
+        (COLORS[2], "silu", "SiLU"),
+    ):
+        page.axes.plot(x, ACTIVATIONS[name](x), color=color, label=label)
+    page.axes.set_ylim(-0.5, 2.5)
+    page.axes.set_xlabel(page.text(en="input", ko="입력"))
+    page.axes.set_ylabel(page.text(en="output", ko="출력"))
+    page.axes.legend(loc="upper left", fontsize=11)
+
+# %% name="limit"
+torch.manual_seed(0)
+free = FeedForward(FeedForwardConfig(32, "gelu_sigmoid"), d_model=16)
+limited = FeedForward(FeedForwardConfig(32, "gelu_sigmoid", limit=7.0, up_offset=1.0), d_model=16)
+seen = {}
+for name, layer in (("free", free), ("limited", limited)):
+    layer.sites["hidden"].register_forward_hook(
+        lambda site, _, hidden, name=name: seen.update({name: hidden})
+    )
+one_token = torch.randn(1, 1, 16)
+for times in (1, 10, 100):
+    free(times * one_token), limited(times * one_token)
+    largest = {name: hidden.abs().max().item() for name, hidden in seen.items()}
+    print(f"input × {times:<4} greatest: free {largest['free']:9.2f}   limited {largest['limited']:6.2f}")
+assert largest["limited"] <= 7 * (7 + 1) < largest["free"]
+
+# %% [markdown] lang="ko"
 # ## 누가 답을 쓰는가
 # 마지막 잔차 흐름은 임베딩과 각 층이 더한 것의 합입니다.
 # 그래서 정답 로짓이 다른 답의 평균보다 앞서는 만큼도 층마다 나눌 수 있습니다.

@@ -356,6 +356,77 @@ for page in figure(
         axes.set_xlabel(page.text(en="weight", ko="가중치"))
 
 # %% [markdown] lang="ko"
+# ## 점수를 다듬는 방법
+# %% [markdown] lang="en"
+# ## What else is done to scores
+
+# %% name="query-key-norm"
+from llmref.config import QueryKeyNormConfig
+from llmref.normalization import QueryKeyNorm
+
+torch.manual_seed(0)
+norm = QueryKeyNorm(QueryKeyNormConfig(), n_heads=1, head_dim=16)
+one_query, one_key = torch.randn(2, 1, 1, 1, 16)
+for times in (1, 10, 1000):
+    plain = (times * one_query * one_key).sum() / math.sqrt(16)
+    normalized = (norm(times * one_query) * norm(one_key)).sum() / math.sqrt(16)
+    print(f"query × {times:<5} score {plain:9.2f}   with the norms {normalized:6.2f}")
+    assert normalized.abs() <= math.sqrt(16) + 1e-4
+
+# %% name="soft-cap"
+from llmref.attention.scoring import soft_cap
+
+raw = torch.tensor([-200.0, -10.0, 1.0, 10.0, 50.0, 200.0])
+print("score ", "".join(f"{score:8.1f}" for score in raw))
+print("capped", "".join(f"{score:8.1f}" for score in soft_cap(raw, cap=50.0)))
+assert soft_cap(raw, cap=50.0).abs().max() < 50
+
+# %% name="sinks"
+from llmref.attention.scoring import weights_with_sinks
+
+nothing_relevant = torch.zeros(1, 1, 1, 3)  # one query, three keys, all scores 0
+everyone = torch.ones(1, 1, 3, dtype=torch.bool)
+given = {}
+for sink in (-4.0, 0.0, 4.0):
+    row = weights_with_sinks(nothing_relevant, everyone, torch.tensor([sink]))[0, 0, 0]
+    given[sink] = row.sum().item()
+    print(
+        f"sink {sink:+.0f}: weights {', '.join(f'{weight:.3f}' for weight in row)}; together {given[sink]:.3f}"
+    )
+assert given[-4.0] > 0.99 and given[4.0] < 0.1
+
+# %% name="scores-figure"
+from figures import COLORS, figure
+
+for page in figure(
+    "scores",
+    en="Left: a soft cap at 50. The curve follows the diagonal near 0 and levels off towards 50 and −50. "
+    "Right: how much weight three tokens get together when all scores are 0, for a sink of −4, 0 and 4: "
+    "nearly all of it, three quarters, and almost nothing; the sink takes the rest.",
+    ko="왼쪽: 상한 50의 부드러운 상한. 0 근처에서는 대각선을 따르다가 50과 −50에 가까워지며 평평해집니다. "
+    "오른쪽: 점수가 모두 0일 때 토큰 세 개가 받는 가중치의 합. 싱크가 −4이면 거의 전부, 0이면 4분의 3, "
+    "4이면 거의 아무것도 받지 못하고, 나머지는 싱크가 가져갑니다.",
+    size=(7, 3.2),
+    subplots=(1, 2),
+):
+    left, right = page.axes
+    line = torch.linspace(-150, 150, 301)
+    left.plot(line, line, color=COLORS[4], linewidth=1, linestyle="--")
+    left.plot(line, soft_cap(line, cap=50.0), color=COLORS[0])
+    left.set_ylim(-80, 80)
+    left.set_xlabel(page.text(en="score", ko="점수"))
+    left.set_ylabel(page.text(en="after the cap", ko="상한을 거친 점수"))
+    names = [f"{sink:+.0f}".replace("-", "−").replace("+0", "0") for sink in given]
+    right.bar(names, list(given.values()), color=COLORS[0], label=page.text(en="tokens", ko="토큰"))
+    rest = [1 - together for together in given.values()]
+    right.bar(
+        names, rest, bottom=list(given.values()), color=COLORS[1], label=page.text(en="sink", ko="싱크")
+    )
+    right.set_xlabel(page.text(en="the sink's score", ko="싱크의 점수"))
+    right.set_ylabel(page.text(en="weight", ko="가중치"))
+    page.figure.legend(loc="outside upper right", ncols=2, fontsize=11)
+
+# %% [markdown] lang="ko"
 # ## 예상해 보기
 # %% [markdown] lang="en"
 # ## Predict

@@ -337,3 +337,83 @@ for length in (100, 1_000, 10_000):
     looked_at = (causal() & window(64)).dense(here, keys).sum().item()
     print(f"token {length:6,}: looks at {looked_at} keys")
     assert looked_at == 64
+
+# %% [markdown] lang="ko"
+# ## 무작위 블록과 첫 토큰
+# %% [markdown] lang="en"
+# ## Random blocks and first tokens
+
+# %% name="hops"
+from llmref.attention import random_blocks
+
+
+def blocks_to_reach(mask, length):
+    """How many transformer blocks it takes until the last token can know of every other one."""
+    places = torch.arange(length)[None]
+    sees = mask.dense(places, places)[0].float()
+    reached, count = torch.eye(length), 0
+    while not reached[-1].all():
+        reached, count = (reached @ sees > 0).float(), count + 1
+    return count, int(sees.sum())
+
+
+ways = {
+    "window": causal() & window(4),
+    "window, random": causal() & (window(4) | random_blocks(4, 1, seed=0)),
+    "window, strided": causal() & (window(4) | strided(8)),
+}
+reach = {name: blocks_to_reach(mask, length=64) for name, mask in ways.items()}
+for name, (count, scored) in reach.items():
+    print(f"{name:16} {scored:4} pairs, {count:2} blocks until the last of 64 tokens knows of all")
+assert reach["window, random"][0] < reach["window"][0] / 2
+
+# %% name="first-figure"
+from figures import draw_mask, figure
+
+for page in figure(
+    "first",
+    en="Two squares of 32 by 32 tokens. Left, Big Bird for a decoder: a band along the diagonal, the first "
+    "column, and for every block of four queries one block of four earlier keys, drawn at random. Right, the "
+    "window with sinks: a band along the diagonal and the first four columns.",
+    ko="32 x 32 토큰의 정사각형 두 개. 왼쪽은 디코더에 맞춘 Big Bird로, 대각선을 따라가는 띠와 첫 열, "
+    "그리고 쿼리 네 개의 블록마다 앞쪽에서 무작위로 뽑은 키 네 개의 블록이 있습니다. "
+    "오른쪽은 싱크를 둔 윈도로, 대각선을 따라가는 띠와 처음 네 열입니다.",
+    size=(6, 3.4),
+    subplots=(1, 2),
+):
+    big_bird = causal() & (window(4) | global_tokens(1) | random_blocks(4, 1, seed=0))
+    with_sinks = causal() & (window(8) | global_tokens(4))
+    for axes, mask, title in (
+        (page.axes[0], big_bird, page.text(en="Big Bird", ko="Big Bird")),
+        (page.axes[1], with_sinks, page.text(en="window with sinks", ko="싱크를 둔 윈도")),
+    ):
+        draw_mask(axes, mask, 32, faint=causal())
+        axes.set_title(title)
+
+# %% name="first"
+from llmref.corpus import World
+
+texts = [text for text, _ in zip(World().documents(400, seed=99), range(400), strict=False)]
+texts = [ids for ids in map(tokenizer.encode, texts) if len(ids) > 60][:60]
+
+
+def mean_loss(mask):
+    """The loss per token of the tiny model, which looks through this mask."""
+    total = tokens = 0
+    for ids in texts:
+        row = torch.tensor([[model.config.bos_id, *ids]])[:, : model.config.context_length]
+        with torch.no_grad():
+            logits = model(row, llmref.sequential_positions(row), mask=mask)
+        total += torch.nn.functional.cross_entropy(logits[0, :-1], row[0, 1:], reduction="sum").item()
+        tokens += row.shape[1] - 1
+    return total / tokens
+
+
+print(f"everything in sight: {mean_loss(causal()):.3f}")
+for size in (8, 16):
+    alone, wider = mean_loss(causal() & window(size)), mean_loss(causal() & window(size + 4))
+    first = mean_loss(causal() & (window(size) | global_tokens(4)))
+    print(
+        f"window {size:2}: {alone:.3f}   four nearer tokens more: {wider:.3f}   the first four: {first:.3f}"
+    )
+    assert first < alone
