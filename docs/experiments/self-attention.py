@@ -390,9 +390,8 @@ given = {}
 for sink in (-4.0, 0.0, 4.0):
     row = weights_with_sinks(nothing_relevant, everyone, torch.tensor([sink]))[0, 0, 0]
     given[sink] = row.sum().item()
-    print(
-        f"sink {sink:+.0f}: weights {', '.join(f'{weight:.3f}' for weight in row)}; together {given[sink]:.3f}"
-    )
+    weights_shown = ", ".join(f"{weight:.3f}" for weight in row)
+    print(f"sink {sink:+.0f}: weights {weights_shown}; together {given[sink]:.3f}")
 assert given[-4.0] > 0.99 and given[4.0] < 0.1
 
 # %% name="scores-figure"
