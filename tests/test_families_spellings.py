@@ -110,6 +110,7 @@ def test_null_is_not_the_default() -> None:
             "the width must be a multiple .*, found 20 for 0",
         ),
         ("llama", {"num_hidden_layers": 0}, "num_hidden_layers must be at least 1, found 0"),
+        ("llama", {"partial_rotary_factor": float("inf")}, "partial_rotary_factor must be .*, found inf"),
         ("llama", {"partial_rotary_factor": 0.5}, "all 6 dimensions of a head must be rotated, found 3"),
         (
             "llama",

@@ -310,6 +310,8 @@ def read_rope(
         said = get(said, layers, dict, {})
     scaling = {**(get(values, "rope_scaling", dict, None) or {}), **said}
     share = get(scaling, "partial_rotary_factor", float, get(values, "partial_rotary_factor", float, 1.0))
+    if not 0 < share <= 1:
+        raise ValueError(f"partial_rotary_factor must be above 0 and at most 1, found {share}")
     return RopeConfig(
         base=get(scaling, "rope_theta", float, get(values, "rope_theta", float, base)),
         layout=layout,  # type: ignore[arg-type]
