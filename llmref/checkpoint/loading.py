@@ -1,7 +1,6 @@
 """Loading: what the files say is held against the model, and then the numbers are read, tensor by tensor."""
 
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -119,9 +118,9 @@ def _match(
     for each in stored:
         _check(found[each.name], each, ours)
     unknown = set(found) - {each.name for each in stored} - _second_head(family, config, ours, found)
+    unknown = {name for name in unknown if found[name].size > 0}  # a tensor of no numbers says nothing
     if family != MODEL_TYPE:
-        ignored = [re.compile(expression) for expression in FAMILIES[family].ignored]
-        unknown -= {name for name in unknown if any(each.fullmatch(name) for each in ignored)}
+        unknown = {name for name in unknown if not FAMILIES[family].ignores(name, config)}
     if unknown:
         raise ValueError(f"{found[min(unknown)].file}: {_count(sorted(unknown), 'unknown')}")
     return stored

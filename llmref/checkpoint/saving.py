@@ -62,6 +62,8 @@ def save(
         raise ValueError(f"max_shard_size must be at least 1 byte, found {max_shard_size}")
     folder, weights = Path(folder), tensors_of(model)
     dtype = model.embedding.weight.dtype if dtype is None else dtype
+    buffers = dict(model.named_buffers())  # a router's choice bias: small, and exact only in its own dtype
+    dtypes = {name: tensor.dtype if name in buffers else dtype for name, tensor in weights.items()}
     values = _config(model, family, dtype)
     shards = list(
         _shards(stored_as(family or MODEL_TYPE, model.config, weights), weights, dtype, max_shard_size)
@@ -73,7 +75,7 @@ def save(
         places: dict[str, str] = {}
         for number, shard in enumerate(shards, start=1):
             file = f"model-{number:05}-of-{len(shards):05}.safetensors" if len(shards) > 1 else SINGLE
-            _write_shard(writing / file, shard, weights, dtype)
+            _write_shard(writing / file, shard, weights, dtypes)
             places |= {each.name: file for each in shard}
         if len(shards) > 1:
             size = sum(tensor.numel() for tensor in weights.values()) * dtype.itemsize
@@ -107,11 +109,11 @@ def _shards(
 
 
 def _write_shard(
-    file: Path, shard: Sequence[Stored], weights: Mapping[str, Tensor], dtype: torch.dtype
+    file: Path, shard: Sequence[Stored], weights: Mapping[str, Tensor], dtypes: Mapping[str, torch.dtype]
 ) -> None:
     tensors = {
         each.name: each.layout.pack(
-            [weights[name].detach().to("cpu", dtype) for name in each.ours]
+            [weights[name].detach().to("cpu", dtypes[name]) for name in each.ours]
         ).contiguous()
         for each in shard
     }

@@ -112,7 +112,8 @@ class Family:
         names: Their name for each of ours: of a module (its `weight` and `bias` follow) or of a tensor.
             `{block}` and `{expert}` stand for a number. A row for what a model does not have is left out.
             A function, where the names depend on the config.
-        ignored: Tensors that some checkpoints hold and that a model does not need, as regular expressions.
+        ignored: Tensors that some checkpoints hold and that a model does not need, as regular expressions;
+            `{n_blocks}` stands for the number of its blocks.
         prefix: What most of the stored names begin with, where some checkpoints leave it out.
     """
 
@@ -171,6 +172,19 @@ class Family:
         if any(name.startswith(self.prefix) for name in found):
             return list(stored)
         return [replace(each, name=each.name.removeprefix(self.prefix)) for each in stored]
+
+    def ignores(self, name: str, config: ModelConfig) -> bool:
+        """Whether a model of that config does not need the stored tensor of that name.
+
+        >>> import llmref
+        >>> from llmref.families import FAMILIES
+        >>> model, _ = llmref.load_tiny()  # of five blocks, 0 to 4
+        >>> FAMILIES["deepseek_v3"].ignores("model.layers.5.eh_proj.weight", model.config)
+        True
+        """
+        return any(
+            re.fullmatch(each.replace("{n_blocks}", str(len(config.blocks))), name) for each in self.ignored
+        )
 
     def _stored(self, config: ModelConfig, ours: Mapping[str, Tensor]) -> Iterator[Stored]:
         table = self.names(config) if callable(self.names) else self.names
