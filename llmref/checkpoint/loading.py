@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
 from pathlib import Path
 
 import torch
@@ -163,18 +162,22 @@ def _bits(tensor: Tensor) -> Tensor:
 
 
 def _groups(stored: Sequence[Stored], found: Mapping[str, Found]) -> Iterator[list[Stored]]:
-    """Tensors of one file that are mapped together: the largest first, when least else is in memory."""
-    ordered = sorted(stored, key=lambda each: (found[each.name].file, -found[each.name].nbytes))
-    for _, of_file in groupby(ordered, key=lambda each: found[each.name].file):
-        group: list[Stored] = []
-        size = 0
-        for each in of_file:
-            if group and size + found[each.name].nbytes > MAPPED_BYTES:
-                yield group
-                group, size = [], 0
-            group.append(each)
-            size += found[each.name].nbytes
-        yield group
+    """Tensors of one file that are mapped together; the large ones first, while little else is in memory."""
+
+    def large_first(each: Stored) -> tuple[int, Path]:
+        place = found[each.name]
+        return (-place.nbytes if place.nbytes > MAPPED_BYTES else 0, place.file)
+
+    group: list[Stored] = []
+    size = 0
+    for each in sorted(stored, key=large_first):
+        place = found[each.name]
+        if group and (place.file != found[group[0].name].file or size + place.nbytes > MAPPED_BYTES):
+            yield group
+            group, size = [], 0
+        group.append(each)
+        size += place.nbytes
+    yield group
 
 
 def _read(
