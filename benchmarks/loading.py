@@ -3,8 +3,8 @@
 Run it alone, on Linux: python benchmarks/loading.py --out FILE.json
 It makes a Llama checkpoint of random bfloat16 numbers in a temporary folder, in several files. Each way loads
 it in a process of its own, after the system's cache has dropped the files; then every weight is read once, so
-that what was only mapped counts too. Memory is the growth of the resident set at its peak, which includes files
-that are mapped.
+so that what was only mapped counts too. Memory is the growth of the resident set at its peak, mapped files
+included.
 """
 
 import json
@@ -108,6 +108,9 @@ def main(out: Path | None, gigabytes: float, one: tuple[str, str, str] | None) -
     """Make the checkpoint, measure each way in a process of its own, print, and write the file."""
     if one is not None:
         click.echo(json.dumps(measure(one[0], one[1], Path(one[2]))))
+        return
+    if not Path("/proc/self/clear_refs").exists():
+        click.echo("only Linux tells what this benchmark has to know", err=True)
         return
     load = round(os.getloadavg()[0], 1)  # of other work, which the times are to be read with
     rows = []

@@ -27,3 +27,7 @@ class TokenEmbedding(nn.Module):
             IndexError: If an id lies outside the vocabulary; `Transformer` says which.
         """
         return nn.functional.embedding(ids, self.weight)
+
+    def extra_repr(self) -> str:
+        """How many entries and how wide, for a model that is printed."""
+        return f"{self.weight.shape[0]}, {self.weight.shape[1]}"

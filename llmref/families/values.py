@@ -325,7 +325,7 @@ def _read_scaling(said: Mapping[str, Any], values: Mapping[str, Any]) -> RopeSca
     kind = {"su": "longrope"}.get(kind, kind)
     if kind == "default":
         return None
-    if kind not in _ROPE_TYPES:
+    if not isinstance(kind, str) or kind not in _ROPE_TYPES:
         raise ValueError(f"rope type must be one of default, {', '.join(_ROPE_TYPES)}, found {kind!r}")
     kinds = {"short_factor": list, "long_factor": list, "truncate": bool}
     fields: dict[str, Any] = {
