@@ -305,6 +305,49 @@ MUTANTS = (
         "self.config.plain_dim ** -0.5",
         FAMILIES,
     ),
+    # Caches
+    Mutant(
+        "a rolling cache keeps one token too few",
+        "cache/rolling.py",
+        "max(positions.shape[1] - (window - 1), 0)",
+        "max(positions.shape[1] - (window - 2), 0)",
+        ("test_cache_rolling.py",),
+    ),
+    Mutant(
+        "a rolling cache keeps what came last, padding or not",
+        "cache/rolling.py",
+        "positions.argsort(dim=1, stable=True)[:, forgotten:]",
+        "torch.arange(positions.shape[1]).expand(positions.shape)[:, forgotten:]",
+        ("test_cache_rolling.py",),
+    ),
+    Mutant(
+        "all blocks take the first block's keys to stand where theirs do",
+        "model.py",
+        "cache.key_positions(index)",
+        "cache.key_positions(0)",
+        ("test_cache_rolling.py",),
+    ),
+    Mutant(
+        "a cache counts positions by itself",
+        "cache/growing.py",
+        "torch.cat([self.positions, positions], dim=1)",
+        "torch.arange(self.n_tokens + positions.shape[1]).expand(len(positions), -1)",
+        ("test_cache.py",),
+    ),
+    Mutant(
+        "a static cache writes each pass over the one before",
+        "cache/static.py",
+        "self.slots = slice(self.used, self.used + tokens)",
+        "self.slots = slice(0, tokens)",
+        ("test_cache.py",),
+    ),
+    Mutant(
+        "an 8-bit integer overflows at the largest number",
+        "cache/quantized.py",
+        "amax(dim=-1, keepdim=True) / 127",
+        "amax(dim=-1, keepdim=True) / 128",
+        ("test_cache_quantized.py",),
+    ),
     # Model and generation
     Mutant(
         "the embedding's multiplier is lost",
@@ -333,6 +376,27 @@ MUTANTS = (
         "before >= self.p",
         "before + probabilities >= self.p",
         ("test_decoding.py",),
+    ),
+    Mutant(
+        "DeepNorm's epsilon is divided by alpha once",
+        "deep_norm.py",
+        "block.norm.eps / alpha**2",
+        "block.norm.eps / alpha",
+        ("test_deep_norm.py",),
+    ),
+    Mutant(
+        "a decode step is counted over the whole context, whatever the window",
+        "cost.py",
+        "seen = context if config.window is None else min(config.window, context)",
+        "seen = context",
+        ("test_cost.py",),
+    ),
+    Mutant(
+        "the roofline takes the faster of the two",
+        "roofline.py",
+        "return max(self.flops / self.device.flops, self.n_bytes / self.device.bandwidth)",
+        "return min(self.flops / self.device.flops, self.n_bytes / self.device.bandwidth)",
+        ("test_roofline.py",),
     ),
     # Checkpoints
     Mutant(

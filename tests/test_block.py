@@ -1,15 +1,17 @@
 """The block: its arrangements against PyTorch's and the peer library's own layers, and written out."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from helpers import small_config
 from torch import Tensor, nn
-from transformers import Gemma2Config, GPTNeoXConfig
+from transformers import Gemma2Config, GPTNeoXConfig, GraniteConfig
 from transformers.models.gemma2.modeling_gemma2 import Gemma2DecoderLayer
 from transformers.models.gpt_neox.modeling_gpt_neox import GPTNeoXLayer
+from transformers.models.granite.modeling_granite import GraniteDecoderLayer
 
 from llmref.block import TransformerBlock
 from llmref.config import BlockConfig
@@ -161,6 +163,44 @@ def test_a_sandwich_is_the_block_of_gemma_2() -> None:
             weight = block.get_submodule(name).weight
             # Theirs scales by 1 + weight.
             twin.get_submodule(theirs).weight.copy_(weight - 1 if name.endswith("norm") else weight)
+    x, positions, allowed = inputs()
+    expected = twin(x, attention_mask=additive(allowed), position_embeddings=no_rotation(HEAD_DIM))
+    # Theirs normalizes in float32.
+    torch.testing.assert_close(block(x, positions, allowed), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_residual_multipliers_are_those_of_granite() -> None:
+    settings: dict[str, Any] = dict(n_kv_heads=2, gated=True, activation="silu", bias=False)
+    plain, weights = make("pre", "rms", **settings)
+    attention = replace(plain.attention, scale=0.31)
+    block = TransformerBlock(replace(plain, attention=attention, residual_multiplier=0.22), D_MODEL).double()
+    block.load_state_dict(weights.state_dict())
+    config = GraniteConfig(
+        hidden_size=D_MODEL,
+        num_attention_heads=N_HEADS,
+        num_key_value_heads=2,
+        head_dim=HEAD_DIM,
+        intermediate_size=29,
+        rms_norm_eps=1e-5,
+        residual_multiplier=0.22,
+        attention_multiplier=0.31,
+        attn_implementation="eager",
+    )
+    twin = GraniteDecoderLayer(config, layer_idx=0).double().eval()
+    names = {
+        "attention.query": "self_attn.q_proj",
+        "attention.key": "self_attn.k_proj",
+        "attention.value": "self_attn.v_proj",
+        "attention.output": "self_attn.o_proj",
+        "feedforward.gate": "mlp.gate_proj",
+        "feedforward.up": "mlp.up_proj",
+        "feedforward.down": "mlp.down_proj",
+        "attention_norm": "input_layernorm",
+        "feedforward_norm": "post_attention_layernorm",
+    }
+    with torch.no_grad():
+        for name, theirs in names.items():
+            twin.get_submodule(theirs).load_state_dict(block.get_submodule(name).state_dict())
     x, positions, allowed = inputs()
     expected = twin(x, attention_mask=additive(allowed), position_embeddings=no_rotation(HEAD_DIM))
     # Theirs normalizes in float32.

@@ -1,6 +1,8 @@
 """DeepNorm: the paper's formula with PyTorch's own LayerNorm, and what it is for."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 import torch
@@ -17,11 +19,14 @@ D_MODEL, TOKENS = 20, 7
 
 @pytest.mark.parametrize("n_blocks", [1, 8, 1000])
 @pytest.mark.parametrize("eps", [1e-5, 0.5])
-def test_a_block_is_the_papers_formula(n_blocks: int, eps: float) -> None:
+@pytest.mark.parametrize(("kind", "norm"), [("layer", nn.LayerNorm), ("rms", nn.RMSNorm)])
+def test_a_block_is_the_papers_formula(
+    kind: Literal["layer", "rms"], norm: Callable[..., nn.Module], eps: float, n_blocks: int
+) -> None:
     torch.manual_seed(0)
-    config = replace(small_config().blocks[0], norm=NormConfig("layer", eps))
+    config = replace(small_config().blocks[0], norm=NormConfig(kind, eps))
     block = TransformerBlock(deep_norm(config, n_blocks), D_MODEL).double()
-    norms = [nn.LayerNorm(D_MODEL, eps).double() for _ in range(2)]
+    norms = [norm(D_MODEL, eps).double() for _ in range(2)]
     with torch.no_grad():
         for parameter in block.parameters():
             parameter.normal_(std=0.3)

@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from helpers import left_padded, published_models, random_ids
+from helpers import left_padded, make_cache, published_models, random_ids
 from peer_library import said_by_peer
 from torch import Tensor
 
-from llmref.cache import GrowingCache
 from llmref.checkpoint import load_model, save
 from llmref.config import DynamicNtkScaling, LongRopeScaling, RopeConfig
 from llmref.cost import cost
@@ -116,10 +115,13 @@ def test_logits_are_the_peer_librarys(name: str, case: str, folders: Any) -> Non
 
 
 @each_case
-@pytest.mark.parametrize("sizes", [[1] * LENGTH, [17, 1, 1, 9, 12], [LENGTH - 1, 1]], ids=str)
-def test_with_a_cache_too(name: str, case: str, sizes: list[int], folders: Any) -> None:
+@pytest.mark.parametrize(
+    ("kind", "sizes"),
+    [("growing", [1] * LENGTH), ("rolling", [17, 1, 1, 9, 12]), ("static", [LENGTH - 1, 1])],
+)
+def test_with_a_cache_too(name: str, case: str, kind: str, sizes: list[int], folders: Any) -> None:
     ours, ids = loaded(folders(name, case)), random_ids(2, LENGTH)
-    cached, store = [], GrowingCache()
+    cached, store = [], make_cache(kind, ours.config, batch=2)
     with torch.no_grad():
         for part, places in zip(
             ids.split(sizes, dim=1), sequential_positions(ids).split(sizes, dim=1), strict=True
