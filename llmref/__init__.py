@@ -44,11 +44,11 @@ from llmref.decoding import (
     strategy,
 )
 from llmref.families import diff
-from llmref.generation import Beam, beam_search, generate, generate_ids, stream
+from llmref.generation import Beam, beam_search, generate, generate_ids, prompt_ids, stream
 from llmref.model import Transformer, sequential_positions
 from llmref.roofline import Device, roofline
 from llmref.tiny import load_tiny
-from llmref.tokenizer import Tokenizer
+from llmref.tokenizer import LibraryTokenizer, TextTokenizer, Tokenizer, load_tokenizer
 from llmref.trace import Cut, Trace, cutting, trace
 
 __version__ = "0.1.0"
@@ -63,6 +63,7 @@ __all__ = [
     "FeedForwardConfig",
     "FrequencyPenalty",
     "GrowingCache",
+    "LibraryTokenizer",
     "LinearScaling",
     "Llama3Scaling",
     "Mask",
@@ -78,6 +79,7 @@ __all__ = [
     "StaticCache",
     "Strategy",
     "Temperature",
+    "TextTokenizer",
     "Tokenizer",
     "TopK",
     "TopP",
@@ -96,8 +98,10 @@ __all__ = [
     "global_tokens",
     "load",
     "load_tiny",
-    "roofline",
+    "load_tokenizer",
+    "prompt_ids",
     "random_blocks",
+    "roofline",
     "save",
     "sequential_positions",
     "strategy",

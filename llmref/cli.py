@@ -20,7 +20,7 @@ from llmref.cost import cost
 from llmref.model import Transformer
 from llmref.tiny import FOLDER
 from llmref.tiny.recipe import WorldDocuments, model_config
-from llmref.tokenizer import Tokenizer
+from llmref.tokenizer import TextTokenizer, Tokenizer, load_tokenizer
 from llmref.trace import Cut
 from llmref.trace import trace as run_trace
 from llmref.training import Documents, TextFile, TrainingConfig
@@ -115,7 +115,7 @@ def generate(
 @model_option
 def tokenize(text: str, path_or_id: str) -> None:
     """Show the tokens of TEXT: each one's id and piece."""
-    tokenizer = _tokenizer(checkpoint.find_folder(path_or_id, weights=False))
+    tokenizer = load_tokenizer(checkpoint.find_folder(path_or_id, weights=False))
     ids = tokenizer.encode(text)
     for token_id, piece in zip(ids, tokenizer.pieces(ids), strict=True):
         click.echo(f"{token_id:>6}  {piece}")
@@ -295,18 +295,10 @@ def exercise(concept: str) -> None:
         sys.exit(1)
 
 
-def _tokenizer(folder: Path) -> Tokenizer:
-    file = folder / "tokenizer.json"
-    if not file.is_file():
-        raise FileNotFoundError(f"no checkpoint: {file} is missing")
-    return Tokenizer.load(file)
-
-
-def _ids(model: Transformer, tokenizer: Tokenizer, text: str) -> list[int]:
+def _ids(model: Transformer, tokenizer: TextTokenizer, text: str) -> list[int]:
     if not text:
         raise ValueError("the text is empty: give at least one character")
-    ids = tokenizer.encode(text)
-    return ids if model.config.bos_id is None else [model.config.bos_id, *ids]
+    return generation.prompt_ids(model, tokenizer, text)
 
 
 def _cut(text: str, by: str) -> Cut:

@@ -1,7 +1,7 @@
 """The loop: predict, choose, append, and again, until the text ends."""
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from llmref.cache import Cache, GrowingCache
 from llmref.decoding import Strategy, finite, strategy
 from llmref.model import Transformer, sequential_positions
-from llmref.tokenizer import Tokenizer
+from llmref.tokenizer import TextTokenizer
 
 
 def generate_naive(model: Transformer, ids: list[int], max_new_tokens: int) -> list[int]:
@@ -195,8 +195,8 @@ def _keep(cache: GrowingCache, rows: list[int]) -> None:
 
 def stream(
     model: Transformer,
-    tokenizer: Tokenizer,
-    prompt: str,
+    tokenizer: TextTokenizer,
+    prompt: str | Sequence[int],
     *,
     max_new_tokens: int = 64,
     temperature: float = 0.8,
@@ -214,7 +214,7 @@ def stream(
     Args:
         model: The model.
         tokenizer: Its tokenizer.
-        prompt: The text to go on from.
+        prompt: The text to go on from, or its ids as they are: those of a chat, for instance.
         max_new_tokens: How many new tokens at most; the context length is a limit of its own.
         temperature: 0 is greedy; higher is more varied.
         top_k: Draw from so many likeliest tokens only.
@@ -247,18 +247,39 @@ def stream(
     stops = (stop,) if isinstance(stop, str) else tuple(stop)
     if "" in stops:
         raise ValueError("a stop text must not be empty")
-    if not prompt:
+    if prompt == "":
         raise ValueError("the prompt is empty: give at least one character")
-    bos_id = model.config.bos_id
-    ids = tokenizer.encode(prompt) if bos_id is None else [bos_id, *tokenizer.encode(prompt)]
+    ids = prompt_ids(model, tokenizer, prompt) if isinstance(prompt, str) else list(prompt)
     new_ids = generate_ids(model, ids, chooser, max_new_tokens, seed=seed)
-    return _until(stops, _decode(tokenizer, new_ids))
+    return _until(stops, _decode(tokenizer, ids, new_ids))
 
 
-def _decode(tokenizer: Tokenizer, ids: Iterator[int]) -> Iterator[str]:
-    decoder = tokenizer.stream()
+def prompt_ids(model: Transformer, tokenizer: TextTokenizer, text: str) -> list[int]:
+    """The ids of a text as the model reads it, with what stands before every text.
+
+    A tokenizer's files say which token that is, if any; where they say nothing, the model's `bos_id` is it.
+    It is put there once: a name such as `<s>` in the text itself is plain text.
+
+    Raises:
+        ValueError: If the text holds a lone surrogate.
+
+    >>> import llmref
+    >>> model, tokenizer = llmref.load_tiny()
+    >>> prompt_ids(model, tokenizer, "The dog") == [model.config.bos_id, *tokenizer.encode("The dog")]
+    True
+    """
+    begin = tokenizer.begins_with
+    if begin is None:
+        begin = () if model.config.bos_id is None else (model.config.bos_id,)
+    return [*begin, *tokenizer.encode(text)]
+
+
+def _decode(tokenizer: TextTokenizer, prompt: Sequence[int], ids: Iterator[int]) -> Iterator[str]:
+    # A model may have room for more ids than its tokenizer has tokens for: those spell nothing.
+    size = tokenizer.vocab_size
+    decoder = tokenizer.stream(after=[token_id for token_id in prompt if token_id < size])
     for token_id in ids:
-        yield decoder.push(token_id)
+        yield decoder.push(token_id) if token_id < size else ""
     yield decoder.flush()
 
 
@@ -282,8 +303,8 @@ def _until(stops: tuple[str, ...], pieces: Iterator[str]) -> Iterator[str]:
 
 def generate(
     model: Transformer,
-    tokenizer: Tokenizer,
-    prompt: str,
+    tokenizer: TextTokenizer,
+    prompt: str | Sequence[int],
     *,
     max_new_tokens: int = 64,
     temperature: float = 0.8,

@@ -10,13 +10,13 @@ from torch import Tensor
 from llmref.checkpoint.configuration import MODEL_TYPE, read_config
 from llmref.checkpoint.contents import outline, stored_as, tensors_of
 from llmref.checkpoint.device import find_device
-from llmref.checkpoint.files import existing, shortened, shown
+from llmref.checkpoint.files import shortened, shown
 from llmref.checkpoint.folder import find_folder
 from llmref.checkpoint.tensors import DTYPES, INDEX, SINGLE, Found, find_tensors, mapped, stored_dtype
 from llmref.config import ModelConfig
 from llmref.families import FAMILIES, Stored
 from llmref.model import Transformer
-from llmref.tokenizer import Tokenizer
+from llmref.tokenizer import TextTokenizer, load_tokenizer
 
 MAPPED_BYTES = 64 * 2**20  # of a file in memory at once, beside the weights; a larger tensor is alone
 
@@ -26,7 +26,7 @@ def load(
     device: str | torch.device = "cpu",
     dtype: torch.dtype | None = torch.float32,
     revision: str | None = None,
-) -> tuple[Transformer, Tokenizer]:
+) -> tuple[Transformer, TextTokenizer]:
     """Read a model and its tokenizer, from a folder or from the Hugging Face hub.
 
     Args:
@@ -54,10 +54,9 @@ def load(
     return load_model(folder, device, dtype), tokenizer
 
 
-def _tokenizer(folder: Path) -> Tokenizer:
-    file = existing(folder / "tokenizer.json")
+def _tokenizer(folder: Path) -> TextTokenizer:
     try:
-        return Tokenizer.load(file)
+        return load_tokenizer(folder)
     except ValueError as error:
         raise ValueError(shortened(error)) from None
 

@@ -19,14 +19,14 @@ from llmref.checkpoint.contents import stored_as, tensors_of
 from llmref.checkpoint.tensors import INDEX, SINGLE
 from llmref.families import Stored, family_of
 from llmref.model import Transformer
-from llmref.tokenizer import Tokenizer
+from llmref.tokenizer import TextTokenizer
 
 SHARDS = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
 
 
 def save(
     model: Transformer,
-    tokenizer: Tokenizer | None,
+    tokenizer: TextTokenizer | None,
     folder: str | os.PathLike[str],
     *,
     dtype: torch.dtype | None = None,

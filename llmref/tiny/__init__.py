@@ -28,4 +28,6 @@ def load_tiny(
     >>> model.config.d_model
     128
     """
-    return load(FOLDER, device, dtype)
+    model, tokenizer = load(FOLDER, device, dtype)
+    assert isinstance(tokenizer, Tokenizer)
+    return model, tokenizer

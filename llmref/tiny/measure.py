@@ -14,7 +14,7 @@ from llmref.checkpoint import load
 from llmref.corpus import Probe, World
 from llmref.model import Transformer, sequential_positions
 from llmref.tiny import FOLDER
-from llmref.tokenizer import Tokenizer
+from llmref.tokenizer import TextTokenizer
 from llmref.training.data import pack
 from llmref.training.loss import next_token_loss
 
@@ -23,7 +23,7 @@ HELD_OUT_DOCUMENTS = 2000
 REFERENCES = 1000
 
 
-def held_out_loss(model: Transformer, tokenizer: Tokenizer, world: World, count: int) -> dict[str, float]:
+def held_out_loss(model: Transformer, tokenizer: TextTokenizer, world: World, count: int) -> dict[str, float]:
     """The model's loss on fresh documents, beside the loss of the world's own probabilities on the same ones.
 
     Args:
@@ -64,7 +64,7 @@ def _common_length(first: Sequence[int], second: Sequence[int]) -> int:
     return length
 
 
-def accuracy(model: Transformer, tokenizer: Tokenizer, probes: Sequence[Probe]) -> dict[str, float]:
+def accuracy(model: Transformer, tokenizer: TextTokenizer, probes: Sequence[Probe]) -> dict[str, float]:
     """How often the model's likeliest next token is the right one, in percent.
 
     Where a word is several tokens, each token counts in which the right word differs from a wrong one.

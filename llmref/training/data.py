@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from llmref.tokenizer import Tokenizer
+from llmref.tokenizer import TextTokenizer
 
 IGNORE = -100  # what PyTorch's cross entropy takes as "no target here"
 
@@ -132,7 +132,7 @@ class TextFile:
         orders = {number: self._order(number) for number in range(first // total, last // total + 1)}
         return [self.documents[orders[i // total][i % total]] for i in range(first, last + 1)]
 
-    def check_lengths(self, tokenizer: Tokenizer, context_length: int) -> None:
+    def check_lengths(self, tokenizer: TextTokenizer, context_length: int) -> None:
         """Make sure before a run that every document fits into a row, with the token that begins it.
 
         Raises:

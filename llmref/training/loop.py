@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from llmref.mixture_of_experts import Router
 from llmref.model import Transformer
-from llmref.tokenizer import Tokenizer
+from llmref.tokenizer import TextTokenizer
 from llmref.training.data import Documents, pack
 from llmref.training.loss import training_losses
 from llmref.training.optimizer import learning_rate_at, make_optimizer
@@ -65,7 +65,7 @@ class TrainingConfig:
 
 def train(
     model: Transformer,
-    tokenizer: Tokenizer,
+    tokenizer: TextTokenizer,
     documents: Documents,
     config: TrainingConfig,
     folder: str | os.PathLike[str],
