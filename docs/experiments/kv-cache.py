@@ -242,7 +242,7 @@ def run(cache, tokens=32):
         for place in range(tokens):
             logits = model(ids[:, place : place + 1], torch.tensor([[place]]), cache)
             held.append(cache.n_bytes)
-            shapes.append(tuple(cache.keys[0].shape))
+            shapes.append(tuple(cache.keys[0].shape) if hasattr(cache, "keys") else ())
     return logits, held, shapes
 
 
@@ -257,6 +257,53 @@ print(f"bytes held after step 1:   growing {growing_held[0]:,}, static {static_h
 assert torch.allclose(growing, static, atol=1e-4)
 assert written["growing"] == per_token * 32 * 33 // 2
 assert len(set(static_shapes)) == 1 and static_held[0] == growing_held[-1]
+
+# %% [markdown] lang="ko"
+# ## 더 작은 캐시
+# %% [markdown] lang="en"
+# ## Smaller caches
+
+# %% name="rolling"
+from dataclasses import replace
+
+windowed = llmref.Transformer(
+    replace(
+        model.config,
+        blocks=tuple(
+            replace(block, attention=replace(block.attention, window=8)) for block in model.config.blocks
+        ),
+    )
+)
+windowed.load_state_dict(model.state_dict())
+
+
+def held_by(cache, tokens=32):
+    """One token at a time through the model with windows of 8: the last logits, and the bytes by step."""
+    ids, held = torch.arange(1, tokens + 1)[None], []
+    with torch.no_grad():
+        for place in range(tokens):
+            logits = windowed(ids[:, place : place + 1], torch.tensor([[place]]), cache)
+            held.append(cache.n_bytes)
+    return logits, held
+
+
+all_kept, growing_bytes = held_by(llmref.GrowingCache())
+rolled, rolling_bytes = held_by(llmref.RollingCache(windowed.config))
+print(f"after step {'':5}" + "".join(f"{step:9}" for step in (4, 8, 16, 32)))
+for name, held in (("growing", growing_bytes), ("rolling", rolling_bytes)):
+    print(f"{name:8} bytes " + "".join(f"{held[step - 1]:9,}" for step in (4, 8, 16, 32)))
+assert torch.allclose(all_kept, rolled, atol=1e-4)
+assert max(rolling_bytes) == 7 * per_token  # the window but for the token itself, which comes anew
+
+# %% name="quantized"
+quantized_cache = llmref.QuantizedCache()
+quantized, quantized_held, _ = run(quantized_cache)
+probabilities, expected = quantized.softmax(dim=-1), growing.softmax(dim=-1)
+print(f"bytes after 32 steps: float32 {growing_held[-1]:,}, 8-bit {quantized_held[-1]:,}")
+print(f"no key or value is off by more than {quantized_cache.error:.4f}")
+print(f"no probability is off by more than {(probabilities - expected).abs().max():.4f}")
+assert quantized_held[-1] < 0.3 * growing_held[-1]
+assert (probabilities - expected).abs().max() < 0.02
 
 # %% [markdown] lang="ko"
 # ## 예상해 보기

@@ -200,9 +200,9 @@ for page in figure(
 
 
 # %% name="nudge"
-def nudged(name, depth):
+def movement(model):
     """How far the final hidden states move when every weight of every block changes by about 2%."""
-    model = build(name, depth, seed=0)
+    torch.manual_seed(0)
     with torch.no_grad():
         before = model.hidden_states(ids, llmref.sequential_positions(ids))
         for parameter in model.blocks.parameters():
@@ -215,7 +215,7 @@ print("movement of the final hidden states in percent, by depth")
 print(" " * 12 + "".join(f"{depth:>8}" for depth in depths))
 moved = {}
 for name in ("post-norm", "pre-norm", "sandwich", "parallel"):
-    moved[name] = [nudged(name, depth) for depth in depths]
+    moved[name] = [movement(build(name, depth, seed=0)) for depth in depths]
     print(f"{name:12}" + "".join(f"{percent:7.1f}%" for percent in moved[name]))
 assert moved["post-norm"][-1] > 2 * moved["post-norm"][0]  # in post-norm it grows with the depth,
 assert moved["pre-norm"][-1] < 2 * moved["pre-norm"][0]  # in pre-norm it does not
@@ -297,6 +297,50 @@ for block in range(len(tiny.blocks)):
         f"block {block}: before attention {100 * shares[0]:.1f}%, before feedforward {100 * shares[1]:.1f}%"
     )
     assert max(shares) < 0.05
+
+# %% [markdown] lang="ko"
+# ## 그 밖의 방식
+# %% [markdown] lang="en"
+# ## Other forms
+
+# %% name="deep-norm"
+from dataclasses import replace
+
+from llmref.deep_norm import deep_norm, initialize_deep_norm
+
+
+def other(block, depth):
+    """A model of this block, drawn as the post-norm one is."""
+    model = build("post-norm", depth, seed=0)
+    weights = model.state_dict()
+    model = llmref.Transformer(replace(model.config, blocks=(block,) * depth))
+    model.load_state_dict({name: weights.get(name, tensor) for name, tensor in model.state_dict().items()})
+    return model
+
+
+post = build("post-norm", 1, seed=0).config.blocks[0]
+print("movement of the final hidden states in percent, by depth")
+print(" " * 12 + "".join(f"{depth:>8}" for depth in depths))
+for name in ("output norm", "DeepNorm"):
+    moved[name], added = [], []
+    for depth in depths:
+        block = replace(post, norm_position="output") if name == "output norm" else deep_norm(post, depth)
+        model = other(block, depth)
+        if name == "DeepNorm":
+            initialize_deep_norm(model.blocks)
+        moved[name].append(movement(model))
+        added.append(block.residual_multiplier)
+    print(f"{name:12}" + "".join(f"{percent:7.1f}%" for percent in moved[name]))
+print("DeepNorm: what a layer adds is multiplied by", ", ".join(f"{each:.2f}" for each in added))
+assert moved["DeepNorm"][-1] < moved["post-norm"][-1] / 2
+assert moved["output norm"][-1] < moved["post-norm"][-1] / 2
+
+# %% name="unit-offset"
+learned = torch.tensor([0.001, -0.001, 0.003])  # how far a norm's scale has moved from 1
+half = torch.bfloat16
+print("stored as 1 + w:", [f"{scale:.4f}" for scale in (1 + learned).to(half).tolist()])
+print("stored as w:    ", [f"{1 + w:.4f}" for w in learned.to(half).tolist()])
+assert ((1 + learned).to(half) == 1).all() and not (1 + learned.to(half).float() == 1).any()
 
 # %% [markdown] lang="ko"
 # ## 예상해 보기

@@ -466,3 +466,50 @@ for name, one in (("right layout", model), ("wrong layout", wrong)):
     loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch.targets.flatten())
     text = llmref.generate(one, tokenizer, "Once upon a time", max_new_tokens=16, temperature=0)
     print(f"{name}: loss {loss:.2f}. Once upon a time{text}")
+
+# %% [markdown] lang="ko"
+# ## RoPE의 다른 모습
+# %% [markdown] lang="en"
+# ## Other forms of RoPE
+
+# %% name="partial"
+torch.manual_seed(0)
+some_head = torch.randn(1, 1, 12, 8)
+cos, sin = rotation(torch.arange(12)[None], head_dim=4)  # two pairs: half of this head
+partly = rotate(some_head, cos, sin)
+moved = (partly - some_head)[0, 0].abs()
+print("numbers of a head that turn:", (moved[1:] > 0).all(dim=0).tolist())
+assert not moved[:, 4:].any() and (moved[1:, :4] > 0).all()
+
+# %% name="partial-figure"
+from figures import figure, heatmap
+
+for page in figure(
+    "partial",
+    en="How much each of the 8 numbers of a head changes at positions 0 to 11. The first four change at "
+    "every position but 0, the last four never.",
+    ko="위치 0부터 11까지, 헤드의 수 8개가 저마다 얼마나 달라지는지 나타낸 그림. 처음 네 개는 위치 0만 빼고 "
+    "모두 달라지고, 나머지 네 개는 전혀 달라지지 않습니다.",
+    size=(4, 4),
+):
+    numbers = [str(number) for number in range(8)]
+    heatmap(page.axes, moved, rows=[str(position) for position in range(12)], columns=numbers)
+    page.axes.set_xlabel(page.text(en="number of the head", ko="헤드의 몇째 수"))
+    page.axes.set_ylabel(page.text(en="position", ko="위치"))
+
+# %% name="bases"
+for base in (10_000.0, 1_000_000.0):
+    slowest = frequencies(head_dim=128, base=base)[-1].item()
+    print(f"base {base:9,.0f}: the slowest pair of 64 turns once in {2 * math.pi / slowest:11,.0f} positions")
+
+# %% name="long-rope"
+from llmref import LongRopeScaling
+
+searched = LongRopeScaling(
+    short_factors=(1.0, 1.0, 1.1, 1.3), long_factors=(1.0, 2.0, 5.0, 9.0), original_context_length=100
+)
+for length in (100, 101):
+    times = frequencies(8) / frequencies(8, scaling=searched, lengths=torch.tensor(length))
+    print(
+        f"a text of {length} tokens: the four pairs turn {', '.join(f'{t:.1f}' for t in times)} times slower"
+    )
