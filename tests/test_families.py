@@ -10,7 +10,7 @@ import pytest
 import torch
 import transformers
 from helpers import left_padded, make_cache, published_models, random_ids
-from peer_library import said_by_peer
+from peer_library import said_by_peer, settle_choices
 from torch import Tensor
 
 from llmref.checkpoint import load_model, save
@@ -149,13 +149,13 @@ def test_padding_changes_nothing(name: str, case: str, folders: Any) -> None:
 
 
 @each_case
-def test_in_half_precision_the_error_is_at_most_twice_the_peers(name: str, case: str, folders: Any) -> None:
+def test_in_half_precision_the_error_is_at_most_twice_the_peers(name: str, case: str, tmp_path: Path) -> None:
     ids, peer = random_ids(4, LENGTH), peer_of(name, case)
+    settle_choices(peer)
+    peer.save_pretrained(tmp_path)
     exact = logits_of_peer(peer, ids)
-    theirs = transformers.AutoModelForCausalLM.from_pretrained(
-        folders(name, case), dtype=torch.bfloat16, **PLAIN
-    )
-    ours = loaded(folders(name, case), torch.bfloat16)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.bfloat16, **PLAIN)
+    ours = load_model(tmp_path, dtype=torch.bfloat16)
     allowed = (logits_of_peer(theirs.eval(), ids).float() - exact).square().mean().sqrt()
     assert (logits_of(ours, ids).float() - exact).square().mean().sqrt() <= 2 * allowed
 
