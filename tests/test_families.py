@@ -2,6 +2,7 @@
 
 import importlib
 from copy import deepcopy
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -216,6 +217,13 @@ def test_what_a_file_leaves_out_is_the_peer_librarys_default(name: str) -> None:
             assert "missing" in str(error)
             continue
         assert found == config, left_out
+
+
+@pytest.mark.parametrize("name", sorted(FAMILIES))
+def test_a_config_that_the_family_cannot_say_is_refused(name: str) -> None:
+    config = FAMILIES[name].read(next(iter(PEERS[name].PEERS.values())).to_dict())
+    with pytest.raises(ValueError, match="a config.json of .* cannot say this config: logit_"):
+        FAMILIES[name].to_json(replace(config, logit_soft_cap=2.5, logit_multiplier=3.5))
 
 
 @pytest.mark.parametrize(
