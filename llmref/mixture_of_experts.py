@@ -62,8 +62,9 @@ class Router(nn.Module):
         """Move the layer, or change its dtype; the choice bias keeps its own, being added to float32."""
         before = self.choice_bias
         super()._apply(fn, recurse)
-        if before is not None and self.choice_bias is not None:
-            self.choice_bias = before.to(self.choice_bias.device)
+        after = self.choice_bias
+        if before is not None and after is not None:
+            self.choice_bias = after.to(before.dtype) if before.is_meta else before.to(after.device)
         return self
 
 

@@ -92,7 +92,7 @@ def written_out(layer: LatentAttention, x: Tensor, positions: Tensor, allowed: T
 
 
 @each_config
-@pytest.mark.parametrize("backend", ["naive", "auto"])
+@pytest.mark.parametrize("backend", ["naive", "auto", "tiled"])
 def test_the_layer_is_its_equations(config: LatentAttentionConfig, backend: Any) -> None:
     layer, x = made(config), vectors(2, 6, 10)
     layer.backend = backend
@@ -105,7 +105,7 @@ def test_the_layer_is_its_equations(config: LatentAttentionConfig, backend: Any)
 
 
 @each_config
-@pytest.mark.parametrize("backend", ["naive", "auto"])
+@pytest.mark.parametrize("backend", ["naive", "auto", "tiled"])
 def test_both_forms_give_the_same_with_their_gradients(config: LatentAttentionConfig, backend: Any) -> None:
     layer = made(config)
     layer.backend = backend
@@ -137,10 +137,12 @@ def test_the_backends_agree(mask: Any) -> None:
         expected = logits_of(model, ids, mask)
         assert all(block.attention.backend == "naive" for block in model.blocks)
     assert all(block.attention.backend == "auto" for block in model.blocks)
-    torch.testing.assert_close(logits_of(model, ids, mask), expected)
+    for backend in ("auto", "sdpa", "tiled"):
+        with model.attention_backend(backend):  # type: ignore[arg-type]
+            torch.testing.assert_close(logits_of(model, ids, mask), expected)
 
 
-@given(chunks(12), st.booleans(), st.sampled_from(["naive", "auto"]))
+@given(chunks(12), st.booleans(), st.sampled_from(["naive", "auto", "tiled"]))
 def test_a_cache_of_latents_gives_what_a_whole_pass_gives(
     sizes: list[int], static: bool, backend: Any
 ) -> None:

@@ -197,6 +197,7 @@ def test_in_half_precision_the_router_stays_in_float32() -> None:
     assert half.weight.dtype == torch.bfloat16
     assert torch.equal(half.choice_bias, before)
     assert half.to("meta").choice_bias.is_meta
+    assert half.to_empty(device="cpu").choice_bias.dtype == torch.float32
 
 
 def test_a_choice_bias_is_kept_and_not_trained() -> None:
