@@ -26,6 +26,7 @@ ORDER = (
     "config",
     "sites",
     "tokenizer",
+    "chat",
     "embedding",
     "positions",
     "rope",

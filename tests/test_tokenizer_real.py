@@ -419,7 +419,7 @@ def test_a_misshapen_tokenizer_is_an_error(made: Recipe, message: str, tmp_path:
         (b'{"chat_template": 5}', "misshapen"),
         (b'{"chat_template": [{"name": "default", "template": 5}]}', "'default' must be text, found int"),
         (b'{"chat_template": ["a"]}', "misshapen"),
-        (json.dumps({"chat_template": "a" * (2**20 + 1)}).encode(), "at most 1,048,576 characters"),
+        (json.dumps({"chat_template": "a" * (2**17 + 1)}).encode(), "at most 131,072 characters"),
     ],
 )
 def test_misshapen_settings_are_an_error(content: bytes, message: str, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from llmref.tokenizer.files import Unexpected, read_json, read_text, shaped
 
 LARGEST_SETTINGS = 16 * 2**20
-LARGEST_TEMPLATE = 2**20
+LARGEST_TEMPLATE = 2**17
 """Bytes that the files may have: some ten times those of the largest published ones."""
 
 NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
