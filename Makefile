@@ -83,7 +83,7 @@ types: $(READY)  ## mypy
 
 doctests: $(READY)  ## the examples in the docstrings
 	$(call say,Running the examples in the docstrings)
-	@$(PY) -m pytest --doctest-modules llmref $(PYTEST)
+	@TRITON_INTERPRET=1 $(PY) -m pytest --doctest-modules llmref $(PYTEST)
 
 unit: $(READY)  ## unit and property tests: what needs no site
 	$(call say,Unit and property tests)

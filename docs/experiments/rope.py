@@ -296,7 +296,7 @@ class InOrder(llmref.Mask):
     """Each token looks at itself and at all that stands before it in its row, whatever the positions."""
 
     def pairs(self, query_positions, key_positions):
-        queries, keys = query_positions.shape[1], key_positions.shape[1]
+        queries, keys = query_positions.shape[1], key_positions.shape[2]
         return torch.ones(len(query_positions), queries, keys, dtype=torch.bool).tril(keys - queries)
 
 

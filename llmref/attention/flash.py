@@ -203,20 +203,20 @@ class _TiledAttention(torch.autograd.Function):
         grad_bias = torch.zeros_like(bias) if ctx.needs_input_grad[3] else None
         grad_sinks = torch.zeros_like(sinks, dtype=sums_in) if ctx.needs_input_grad[4] else None
         for rows in tiles.rows(query.shape[2]):
-            some_queries, some_outputs, some_grads = (
-                x[:, :, rows].to(sums_in) for x in (query, output, grad_output)
-            )
+            some_queries = (
+                query[:, :, rows].to(sums_in) * ctx.scale
+            )  # as in the forward pass, to the last digit
+            some_outputs, some_grads = (x[:, :, rows].to(sums_in) for x in (output, grad_output))
             # The softmax passes on how far each weight's gradient is above their average, which is this.
             average = (some_grads * some_outputs).sum(dim=-1, keepdim=True)
             for columns, allowed in tiles.columns(rows, key.shape[2]):
                 some_keys, some_values = (
                     copied_heads(x[:, :, columns].to(sums_in), n_heads) for x in (key, value)
                 )
-                scores = some_queries @ some_keys.mT * ctx.scale
-                slope = ctx.scale  # of the scores, over the dot products
+                scores, slope = some_queries @ some_keys.mT, 1.0
                 if ctx.soft_cap is not None:
                     scores = soft_cap(scores, ctx.soft_cap)
-                    slope = slope * (1 - (scores / ctx.soft_cap).square())
+                    slope = 1 - (scores / ctx.soft_cap).square()
                 if bias is not None:
                     scores += bias[:, :, rows, columns]
                 scores.masked_fill_(~allowed[:, None], -math.inf)
@@ -226,7 +226,7 @@ class _TiledAttention(torch.autograd.Function):
                     tile = grad_bias[:, :, rows, columns]
                     tile += grad_scores.sum_to_size(tile.shape).to(tile.dtype)
                 grad_products = grad_scores * slope
-                grad_query[:, :, rows] += grad_products @ some_keys
+                grad_query[:, :, rows] += grad_products @ some_keys * ctx.scale
                 # Heads that were shared get what all their sharers pass back.
                 shared = (-1, n_heads // key.shape[1])
                 grad_key[:, :, columns] += (grad_products.mT @ some_queries).unflatten(1, shared).sum(dim=2)

@@ -11,36 +11,55 @@ two and `random_blocks(size, count, seed)`. Xiao et al., "Efficient Streaming La
 Sinks" (2023), section 3.2: Longformer's, the first four tokens being the sinks that a head may fall back on.
 """
 
-from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache, reduce
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-Index = slice | Tensor
+from llmref.kernels.mask import KernelMask
+
+
+class Pairs(NamedTuple):
+    """Pairs of a query and a key: their places in a batch, and the positions there.
+
+    All in shapes that spread over the pairs: (batch, 1, 1), (1, queries, 1) and (1, 1, keys) for the places
+    of a whole batch, single numbers for one pair.
+    """
+
+    row: Int[Tensor, "*#pairs"]
+    query: Int[Tensor, "*#pairs"]
+    key: Int[Tensor, "*#pairs"]
+    query_positions: Int[Tensor, "*#pairs"]
+    key_positions: Int[Tensor, "*#pairs"]
 
 
 class Mask:
     """A rule over pairs of a query and a key; masks combine with `&`, `|` and `~`.
 
-    A rule of your own defines `pairs`. Where it reads more than the positions, it defines `part` as well.
+    A rule of your own defines `pairs`, or `holds` where it reads more than the positions.
     """
 
     def pairs(
-        self, query_positions: Int[Tensor, "batch queries"], key_positions: Int[Tensor, "batch keys"]
-    ) -> Bool[Tensor, "batch queries keys"]:
-        """Whether the rule holds for each pair, were every key a real token."""
+        self, query_positions: Int[Tensor, "*#pairs"], key_positions: Int[Tensor, "*#pairs"]
+    ) -> Bool[Tensor, "*#pairs"]:
+        """Whether the rule holds for each pair, were every key a real token.
+
+        Positions come in shapes that spread over the pairs: (batch, queries, 1) and (batch, 1, keys) for all
+        of them, single numbers for one.
+        """
         raise NotImplementedError
+
+    def holds(self, pairs: Pairs) -> Bool[Tensor, "*#pairs"]:
+        """The same of a prepared mask, for pairs of which the places are known too."""
+        return self.pairs(pairs.query_positions, pairs.key_positions)
 
     def prepared(
         self, query_positions: Int[Tensor, "batch queries"], key_positions: Int[Tensor, "batch keys"]
     ) -> "Mask":
         """The mask with all that it needs at these positions at hand: by itself, nothing but them."""
-        return self
-
-    def part(self, batch: Index, queries: Index, keys: Index) -> "Mask":
-        """A prepared mask for a part of its positions: the same rule, if it reads nothing but them."""
         return self
 
     def at(
@@ -110,20 +129,40 @@ class PlacedMask:
 
     @cached_property
     def _dense(self) -> Tensor:
-        real = (self.key_positions >= 0)[:, None, :]
-        return self.mask.pairs(self.query_positions, self.key_positions) & real
+        return self.tile(slice(0, self.queries), slice(0, self.keys))
 
     def tile(self, rows: slice, columns: slice) -> Bool[Tensor, "batch some_queries some_keys"]:
         """What `dense()[:, rows, columns]` is, without the rest of it."""
-        return self.part(slice(None), rows, columns).dense()
+        batch, device = len(self.query_positions), self.query_positions.device
+        row, query, key = (torch.arange(size, device=device) for size in (batch, self.queries, self.keys))
+        row, query, key = row[:, None, None], query[None, rows, None], key[None, None, columns]
+        return self.pairs(row, query, key).expand(batch, query.shape[1], key.shape[2])
 
-    def part(self, batch: Index, queries: Index, keys: Index) -> "PlacedMask":
-        """The mask for some rows of the batch, some queries and some keys."""
-        return PlacedMask(
-            self.mask.part(batch, queries, keys),
-            self.query_positions[batch, queries],
-            self.key_positions[batch, keys],
+    @cached_property
+    def for_kernels(self) -> KernelMask:
+        """The mask as the kernels take it: a matrix only for what is neither `causal()` nor a window."""
+        rules = _all_of(self.mask)
+        windows = [rule.size for rule in rules if isinstance(rule, _Window)]
+        others = [rule for rule in rules if not isinstance(rule, _Causal | _Window)]
+        allowed = None
+        if others:
+            rest = reduce(_And, others)
+            allowed = PlacedMask(rest, self.query_positions, self.key_positions).dense()
+        return KernelMask(
+            self.query_positions.contiguous(),
+            self.key_positions.contiguous(),
+            causal=len(others) + len(windows) < len(rules),
+            window=min(windows, default=None),
+            allowed=allowed,
         )
+
+    def pairs(
+        self, row: Int[Tensor, "*#pairs"], query: Int[Tensor, "*#pairs"], key: Int[Tensor, "*#pairs"]
+    ) -> Bool[Tensor, "*#pairs"]:
+        """What `dense()[row, query, key]` is, for pairs of the batch given by their places."""
+        query_positions, key_positions = self.query_positions[row, query], self.key_positions[row, key]
+        seen = self.mask.holds(Pairs(row, query, key, query_positions, key_positions))
+        return seen & (key_positions >= 0)
 
 
 def dense(allowed: Bool[Tensor, "batch queries keys"] | PlacedMask) -> Bool[Tensor, "batch queries keys"]:
@@ -256,7 +295,7 @@ def documents(ids: Int[Tensor, "batch keys"], query_ids: Int[Tensor, "batch quer
 @dataclass(frozen=True)
 class _Causal(Mask):
     def pairs(self, query_positions: Tensor, key_positions: Tensor) -> Tensor:
-        return key_positions[:, None, :] <= query_positions[:, :, None]
+        return key_positions <= query_positions
 
     def __repr__(self) -> str:
         return "causal()"
@@ -267,7 +306,7 @@ class _Window(Mask):
     size: int
 
     def pairs(self, query_positions: Tensor, key_positions: Tensor) -> Tensor:
-        distance = query_positions[:, :, None] - key_positions[:, None, :]
+        distance = query_positions - key_positions
         return (distance >= 0) & (distance < self.size)
 
     def __repr__(self) -> str:
@@ -279,7 +318,7 @@ class _Strided(Mask):
     stride: int
 
     def pairs(self, query_positions: Tensor, key_positions: Tensor) -> Tensor:
-        return (query_positions[:, :, None] - key_positions[:, None, :]) % self.stride == 0
+        return (query_positions - key_positions) % self.stride == 0
 
     def __repr__(self) -> str:
         return f"strided({self.stride})"
@@ -290,7 +329,7 @@ class _Blocks(Mask):
     size: int
 
     def pairs(self, query_positions: Tensor, key_positions: Tensor) -> Tensor:
-        return query_positions[:, :, None] // self.size == key_positions[:, None, :] // self.size
+        return query_positions // self.size == key_positions // self.size
 
     def __repr__(self) -> str:
         return f"blocks({self.size})"
@@ -302,7 +341,7 @@ class _GlobalTokens(Mask):
 
     def pairs(self, query_positions: Tensor, key_positions: Tensor) -> Tensor:
         looking = (query_positions >= 0) & (query_positions < self.count)  # padding, at -1, is none of them
-        return looking[:, :, None] | (key_positions < self.count)[:, None, :]
+        return looking | (key_positions < self.count)
 
     def __repr__(self) -> str:
         return f"global_tokens({self.count})"
@@ -324,19 +363,19 @@ class _RandomBlocks(Mask):
     size: int
     count: int
     seed: int
-    drawn: Tensor | None = field(default=None, compare=False)
+    drawn: Tensor = field(default_factory=lambda: _drawn(1, 0, 1), compare=False)  # until it is prepared
 
-    def prepared(self, query_positions: Tensor, key_positions: Tensor) -> "_RandomBlocks":
+    def prepared(self, query_positions: Tensor, key_positions: Tensor) -> Mask:
         blocks = int(query_positions.max()) // self.size + 1 if query_positions.numel() else 1
         drawn = _drawn(self.count, self.seed, max(blocks, 1)).to(query_positions.device)
-        return _RandomBlocks(self.size, self.count, self.seed, drawn)
+        return replace(self, drawn=drawn)
 
     def pairs(self, query_positions: Tensor, key_positions: Tensor) -> Tensor:
-        drawn = self.drawn
-        if drawn is None:
-            return self.prepared(query_positions, key_positions).pairs(query_positions, key_positions)
-        chosen = drawn[(query_positions // self.size).clamp(min=0)]
-        return (chosen[:, :, None] == (key_positions // self.size)[:, None, :, None]).any(dim=-1)
+        query_block, key_block = (query_positions // self.size).clamp(min=0), key_positions // self.size
+        seen = self.drawn[query_block, 0] == key_block
+        for turn in range(1, self.count):
+            seen = seen | (self.drawn[query_block, turn] == key_block)
+        return seen
 
     def __repr__(self) -> str:
         return f"random_blocks({self.size}, {self.count}, seed={self.seed})"
@@ -347,7 +386,7 @@ class _Documents(Mask):
     ids: Tensor
     query_ids: Tensor | None
 
-    def prepared(self, query_positions: Tensor, key_positions: Tensor) -> "_Documents":
+    def prepared(self, query_positions: Tensor, key_positions: Tensor) -> Mask:
         (batch, queries), keys = query_positions.shape, key_positions.shape[1]
         if self.ids.shape[1] != keys:
             raise ValueError(
@@ -365,25 +404,23 @@ class _Documents(Mask):
         for ids in (self.ids, query_ids):
             if len(ids) not in (1, batch):
                 raise ValueError(f"documents() needs 1 row or one for each of the {batch}, found {len(ids)}")
-        return _Documents(self.ids.expand(batch, -1), query_ids.expand(batch, -1))
-
-    def part(self, batch: Index, queries: Index, keys: Index) -> "_Documents":
-        return _Documents(
-            self.ids[batch, keys], None if self.query_ids is None else self.query_ids[batch, queries]
-        )
-
-    def pairs(self, query_positions: Tensor, key_positions: Tensor) -> Tensor:
-        query_ids = self.query_ids
-        if query_ids is None:
-            return self.prepared(query_positions, key_positions).pairs(query_positions, key_positions)
-        return query_ids[:, :, None] == self.ids[:, None, :]
+        return _SameDocument(query_ids.expand(batch, -1), self.ids.expand(batch, -1))
 
     def __repr__(self) -> str:
         return f"documents(<{' x '.join(map(str, self.ids.shape))} ids>)"
 
 
+@dataclass(frozen=True, eq=False)
+class _SameDocument(Mask):
+    query_ids: Tensor
+    ids: Tensor
+
+    def holds(self, pairs: Pairs) -> Tensor:
+        return self.query_ids[pairs.row, pairs.query] == self.ids[pairs.row, pairs.key]
+
+
 @dataclass(frozen=True)
-class _Pair(Mask):
+class _Two(Mask):
     first: Mask
     second: Mask
 
@@ -393,27 +430,25 @@ class _Pair(Mask):
             self.second.prepared(query_positions, key_positions),
         )
 
-    def part(self, batch: Index, queries: Index, keys: Index) -> Mask:
-        return type(self)(self.first.part(batch, queries, keys), self.second.part(batch, queries, keys))
-
 
 @dataclass(frozen=True)
-class _And(_Pair):
-    def pairs(self, query_positions: Tensor, key_positions: Tensor) -> Tensor:
-        return self.first.pairs(query_positions, key_positions) & self.second.pairs(
-            query_positions, key_positions
-        )
+class _And(_Two):
+    def holds(self, pairs: Pairs) -> Tensor:
+        return self.first.holds(pairs) & self.second.holds(pairs)
 
     def __repr__(self) -> str:
         return f"{self.first!r} & {self.second!r}"
 
 
+def _all_of(mask: Mask) -> list[Mask]:
+    """The masks that must all hold."""
+    return _all_of(mask.first) + _all_of(mask.second) if isinstance(mask, _And) else [mask]
+
+
 @dataclass(frozen=True)
-class _Or(_Pair):
-    def pairs(self, query_positions: Tensor, key_positions: Tensor) -> Tensor:
-        return self.first.pairs(query_positions, key_positions) | self.second.pairs(
-            query_positions, key_positions
-        )
+class _Or(_Two):
+    def holds(self, pairs: Pairs) -> Tensor:
+        return self.first.holds(pairs) | self.second.holds(pairs)
 
     def __repr__(self) -> str:
         return f"({self.first!r} | {self.second!r})"
@@ -426,11 +461,8 @@ class _Not(Mask):
     def prepared(self, query_positions: Tensor, key_positions: Tensor) -> Mask:
         return _Not(self.mask.prepared(query_positions, key_positions))
 
-    def part(self, batch: Index, queries: Index, keys: Index) -> Mask:
-        return _Not(self.mask.part(batch, queries, keys))
-
-    def pairs(self, query_positions: Tensor, key_positions: Tensor) -> Tensor:
-        return ~self.mask.pairs(query_positions, key_positions)
+    def holds(self, pairs: Pairs) -> Tensor:
+        return ~self.mask.holds(pairs)
 
     def __repr__(self) -> str:
         return f"~({self.mask!r})"

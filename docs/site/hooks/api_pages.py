@@ -11,9 +11,9 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ORDER = (
-    *("config", "tokenizer", "chat", "embedding", "positions", "rope", "cache", "attention", "feedforward"),
-    *("normalization", "block", "deep_norm", "model", "decoding", "generation", "families", "checkpoint"),
-    *("trace", "cost", "roofline", "training", "corpus", "tiny", "twins", "exercises", "cli"),
+    *("config", "tokenizer", "chat", "embedding", "positions", "rope", "cache", "kernels", "attention"),
+    *("feedforward", "normalization", "block", "deep_norm", "model", "decoding", "generation", "families"),
+    *("checkpoint", "trace", "cost", "roofline", "training", "corpus", "tiny", "twins", "exercises", "cli"),
 )
 """The order in which a token travels, as in the package's own house rules."""
 
