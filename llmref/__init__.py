@@ -18,6 +18,7 @@ from llmref.attention import (
     window,
 )
 from llmref.cache import GrowingCache, QuantizedCache, RollingCache, StaticCache
+from llmref.chat import ChatTemplate, load_chat_template
 from llmref.checkpoint import load, save
 from llmref.config import (
     AttentionConfig,
@@ -58,6 +59,7 @@ __all__ = [
     "AttentionConfig",
     "Beam",
     "BlockConfig",
+    "ChatTemplate",
     "Cut",
     "Device",
     "DynamicNtkScaling",
@@ -99,6 +101,7 @@ __all__ = [
     "generate_ids",
     "global_tokens",
     "load",
+    "load_chat_template",
     "load_tiny",
     "load_tokenizer",
     "prompt_ids",

@@ -9,6 +9,7 @@ import click
 import torch
 
 from llmref import __version__, checkpoint, exercises, generation
+from llmref.chat import load_chat_template
 from llmref.config import (
     AttentionConfig,
     FeedForwardConfig,
@@ -64,6 +65,7 @@ def cli(context: click.Context) -> None:
 @click.option("--seed", type=int, help="The same seed gives the same text.")
 @click.option("--stop", multiple=True, help="End before this text; may be given more than once.")
 @click.option("--stream", is_flag=True, help="Print each piece as soon as it is known.")
+@click.option("--chat", is_flag=True, help="PROMPT is a message, in the model's chat template.")
 @model_option
 @device_option
 @dtype_option
@@ -80,16 +82,21 @@ def generate(
     seed: int | None,
     stop: tuple[str, ...],
     stream: bool,
+    chat: bool,
     path_or_id: str,
     device: str,
     dtype: str,
 ) -> None:
     """Go on from PROMPT: llmref generate "옛날에" --stream"""
     model, tokenizer = checkpoint.load(path_or_id, device, DTYPES[dtype])
+    begin: str | list[int] = prompt
+    if chat:
+        template = load_chat_template(checkpoint.find_folder(path_or_id, weights=False))
+        begin = template.ids(tokenizer, [{"role": "user", "content": prompt}])
     pieces = generation.stream(
         model,
         tokenizer,
-        prompt,
+        begin,
         max_new_tokens=max_new_tokens,
         temperature=temperature,
         top_k=top_k,
@@ -103,7 +110,7 @@ def generate(
     )
     if not stream:
         pieces = iter(["".join(pieces)])
-    click.echo(prompt, nl=False)
+    click.echo("" if chat else prompt, nl=False)
     for piece in pieces:
         click.echo(piece, nl=False)
         sys.stdout.flush()

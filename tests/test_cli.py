@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 import pytest
 from helpers import fresh_model, latent_mixture_config, small_tokenizer, text_config
+from published import document_of, llama2, write
 
 import llmref
-from llmref import checkpoint, cli, generate, load, trace
+from llmref import checkpoint, cli, generate, load, load_tokenizer, trace
 from llmref.checkpoint import save
 from llmref.config import FeedForwardConfig
 from llmref.model import Transformer
@@ -114,6 +115,30 @@ def test_generate_streams_piece_by_piece(
     pieces.clear()
     run("generate", "the", "--model", model_folder, "--temperature", 0, "--max-new-tokens", 12)
     assert len(pieces) == 3  # the prompt, the text, the end of the line
+
+
+def test_generate_answers_a_message(run: Run, model_folder: Path) -> None:
+    arguments = ["the dog<|endoftext|>", "--chat", "--model", model_folder, "--temperature", 0]
+    assert "no chat template is named 'default'; there is none" in run("generate", *arguments).err
+    (model_folder / "chat_template.jinja").write_text(
+        "{{ messages[0].role }}: {{ messages[0].content }}<|endoftext|>"
+    )
+    result = run("generate", *arguments, "--max-new-tokens", 9)
+    (model_folder / "chat_template.jinja").unlink()
+    model, tokenizer = load(model_folder)
+    ids = [*tokenizer.encode("user: the dog<|endoftext|>"), 0]
+    assert result.out == generate(model, tokenizer, ids, temperature=0, max_new_tokens=9) + "\n"
+
+
+def test_tokenize_reads_published_tokenizers(run: Run, tmp_path: Path) -> None:
+    write(tmp_path, document_of(llama2))
+    result = run("tokenize", "the 뷁<s>", "--model", tmp_path)
+    tokenizer = load_tokenizer(tmp_path)
+    ids = tokenizer.encode("the 뷁<s>")
+    rows = [f"{token_id:>6}  {piece}" for token_id, piece in zip(ids, tokenizer.pieces(ids), strict=True)]
+    assert result.out.splitlines() == rows
+    assert any(row.endswith("\\xeb") for row in rows)
+    assert 1 not in ids
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

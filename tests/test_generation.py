@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,11 +24,21 @@ from helpers import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from published import Recipe, document_of, gemma, llama2, llama3, mistral, qwen, write
 from test_model import config_of, ours_from, peer_model
 
 from llmref.decoding import strategy
-from llmref.generation import _until, beam_search, generate, generate_ids, generate_naive, stream
+from llmref.generation import (
+    _until,
+    beam_search,
+    generate,
+    generate_ids,
+    generate_naive,
+    prompt_ids,
+    stream,
+)
 from llmref.model import Transformer
+from llmref.tokenizer import Tokenizer, load_tokenizer
 
 GREEDY = strategy(temperature=0)
 ENDLESS = text_config(eos_id=None)
@@ -132,6 +143,44 @@ def test_the_prompt_begins_with_the_begin_token_where_there_is_one() -> None:
         sizes = passes(model)
         generate(model, tokenizer, "the dog", max_new_tokens=1)
         assert sizes == [len(first + tokenizer.encode("the dog"))]
+
+
+@pytest.mark.parametrize(
+    ("bos_id", "begins_with", "first"),
+    [(0, None, [0]), (None, None, []), (0, [], []), (7, [0], [0]), (None, [0], [0])],
+)
+def test_what_begins_a_text_is_said_by_the_tokenizer_first(
+    bos_id: int | None, begins_with: list[int] | None, first: list[int]
+) -> None:
+    ours = small_tokenizer()
+    tokenizer = Tokenizer(ours.tokens, ours.merges, ours.special_tokens, begins_with=begins_with)
+    model = fresh_model(replace(ENDLESS, bos_id=bos_id))
+    assert prompt_ids(model, tokenizer, "the dog") == first + ours.encode("the dog")
+
+
+@pytest.mark.parametrize("recipe", [llama2, mistral, gemma, llama3, qwen])
+def test_a_text_goes_on_as_one_text(recipe: Recipe, tmp_path: Path) -> None:
+    """In SentencePiece's style a text's first token has no space before it, and the next ones have."""
+    tokenizer = load_tokenizer(write(tmp_path, document_of(recipe)))
+    model = small_model(small_config(vocab_size=tokenizer.vocab_size + 40))  # with room that no token fills
+    for prompt in ("the dog", "강아지는 ", "a<s>"):
+        for seed in range(3):
+            ids = prompt_ids(model, tokenizer, prompt)
+            assert tuple(ids[:1]) == (tokenizer.begins_with or tuple(ids[:1]))
+            new = list(generate_ids(model, ids, strategy(2.0), 20, seed=seed))
+            pieces = stream(model, tokenizer, prompt, temperature=2.0, max_new_tokens=20, seed=seed)
+            spelled = [token_id for token_id in new if token_id < tokenizer.vocab_size]
+            assert tokenizer.decode(ids) + "".join(pieces) == tokenizer.decode(ids + spelled)
+
+
+def test_a_prompt_of_ids_is_taken_as_it_is() -> None:
+    model, tokenizer = small_model(ENDLESS), small_tokenizer()
+    ids = prompt_ids(model, tokenizer, "the dog")
+    greedy: dict[str, Any] = {"max_new_tokens": 9, "temperature": 0}
+    assert generate(model, tokenizer, ids, **greedy) == generate(model, tokenizer, "the dog", **greedy)
+    assert generate(model, tokenizer, ids[1:], **greedy) != generate(model, tokenizer, "the dog", **greedy)
+    with pytest.raises(ValueError, match="the prompt is empty: give at least one token"):
+        generate(model, tokenizer, [], **greedy)
 
 
 def test_a_stop_text_ends_it_also_across_tokens() -> None:
