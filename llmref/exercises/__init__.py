@@ -41,6 +41,7 @@ CHAPTER = (
     "rope",
     "full-model",
     "training",
+    "latent-attention",
 )
 
 
