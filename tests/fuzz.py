@@ -4,6 +4,7 @@ Run by test_checkpoint_fuzz.py; alone: python tests/fuzz.py [HOW MANY TIMES AS M
 JSON for each target: how many files were read, how many were refused, and what else came out.
 """
 
+import contextlib
 import json
 import resource
 import struct
@@ -18,10 +19,13 @@ from typing import Any, NamedTuple
 
 import torch
 from helpers import fresh_model, small_config, small_tokenizer
+from published import document_of, mistral, write
 
+from llmref.chat import load_chat_template
 from llmref.checkpoint import load, load_config, load_model, save
 from llmref.families import FAMILIES
 from llmref.model import Transformer
+from llmref.tokenizer import load_tokenizer
 
 SEEDS = Path(__file__).parent / "fuzz_seeds"  # files that once did otherwise
 REAL = Path(__file__).parents[1] / "docs" / "models"
@@ -68,6 +72,11 @@ VALUES: list[Any] = [
         [{}] * 9,
     ),
 ]
+CHAT = (
+    "{% for message in messages %}{% if message.role == 'user' %}"
+    "{{ bos_token + '[INST] ' + message.content }}"
+    "{% else %}{{ message['content'] | trim ~ eos_token }}{% endif %}{% endfor %}"
+)
 MOST_BYTES = 2**30  # of address space, beside what the libraries take
 Mutate = Callable[[Random, bytes], bytes]
 
@@ -152,6 +161,10 @@ TARGETS = [
     Target("ours", "model.safetensors", other_bytes, 200),
     Target("ours", "tokenizer.json", other_values, 200),
     Target("ours", "tokenizer.json", other_bytes, 200),
+    Target("published", "tokenizer.json", other_values, 300),
+    Target("published", "tokenizer.json", other_bytes, 100),
+    Target("published", "tokenizer_config.json", other_values, 200),
+    Target("published", "chat_template.jinja", other_bytes, 200),
     Target("llama", "config.json", other_values, 400),
     Target("llama", "config.json", other_bytes, 200),
     Target("llama", "generation_config.json", other_values, 200),
@@ -162,11 +175,15 @@ TARGETS = [
 
 
 def checkpoints(root: Path) -> None:
-    """One of our own format, and one of a family in three files."""
+    """One of our own format, one of a family in three files, and the tokenizer of a published model."""
     config = small_config(vocab_size=small_tokenizer().vocab_size, n_blocks=1, bos_id=0, eos_id=0)
     model = fresh_model(config)
     save(model, small_tokenizer(), root / "ours")
     save(model, small_tokenizer(), root / "llama", family="llama", max_shard_size=8000)
+    settings = {"bos_token": "<s>", "eos_token": {"content": "</s>"}, "add_bos_token": True}
+    (root / "published").mkdir()
+    write(root / "published", document_of(mistral), settings | {"chat_template": CHAT})
+    (root / "published" / "chat_template.jinja").write_text(CHAT)
     (root / "llama" / "generation_config.json").write_text('{"eos_token_id": [0, 1], "temperature": 0.6}')
     assert (root / "llama" / SHARD).exists()
 
@@ -198,8 +215,21 @@ def outcome(read: Callable[[], Any], folder: Path) -> str:
     return "read"
 
 
-def reader(file: Path) -> Callable[[], Transformer]:
+def read_published(folder: Path) -> None:
+    """A tokenizer and a chat template, and what they make of a text, or why they make nothing of it."""
+    tokenizer, chat = load_tokenizer(folder), load_chat_template(folder)
+    with contextlib.suppress(ValueError):
+        ids = chat.ids(
+            tokenizer, [{"role": "user", "content": "the 강아지"}, {"role": "tool", "content": "<s>"}]
+        )
+        assert "".join(map(tokenizer.stream().push, ids)) is not None
+        tokenizer.decode(ids)
+
+
+def reader(file: Path) -> Callable[[], Transformer | None]:
     """What reads a file of a checkpoint."""
+    if file.parent.name == "published":
+        return partial(read_published, file.parent)
     return (
         (lambda: load(file.parent)[0]) if file.name == "tokenizer.json" else partial(load_model, file.parent)
     )

@@ -30,6 +30,7 @@ class Mutant:
 
 
 FAMILIES = ("test_families.py",)
+TOKENIZERS = ("test_tokenizer_real.py",)
 MUTANTS = (
     # Positions
     Mutant(
@@ -474,6 +475,126 @@ MUTANTS = (
         "return max(self.flops / self.device.flops, self.n_bytes / self.device.bandwidth)",
         "return min(self.flops / self.device.flops, self.n_bytes / self.device.bandwidth)",
         ("test_roofline.py",),
+    ),
+    # Tokenizers and chats
+    Mutant(
+        "a doubled BOS",
+        "generation.py",
+        "return [*begin, *tokenizer.encode(text)]",
+        "return [*begin, *begin, *tokenizer.encode(text)]",
+        ("test_generation.py",),
+    ),
+    Mutant(
+        "a text that goes on loses the space of its first token",
+        "generation.py",
+        "decoder = tokenizer.stream(after=[token_id for token_id in prompt if token_id < size])",
+        "decoder = tokenizer.stream()",
+        ("test_generation.py",),
+    ),
+    Mutant(
+        "a text's first token keeps its space",
+        "tokenizer/stream.py",
+        "self._next_bytes = first_bytes or token_bytes",
+        "self._next_bytes = token_bytes",
+        TOKENIZERS,
+    ),
+    Mutant(
+        "every token loses its space",
+        "tokenizer/stream.py",
+        "self._spaces = 0  # the text has begun",
+        "pass",
+        TOKENIZERS,
+    ),
+    Mutant(
+        "tokens that stand for no text are text, if the library runs them",
+        "tokenizer/library.py",
+        'if token["special"] or token["content"] in special_names',
+        'if token["content"] in special_names',
+        TOKENIZERS,
+    ),
+    Mutant(
+        "merges may lead to a special token",
+        "tokenizer/library.py",
+        'model["merges"] = [pair for pair in pairs if names.keys().isdisjoint((*pair, "".join(pair)))]',
+        "pass",
+        TOKENIZERS,
+    ),
+    Mutant(
+        "words that are tokens are cut all the same",
+        "tokenizer/bpe.py",
+        "ids if ignore_merges else {}",
+        "{}",
+        TOKENIZERS,
+    ),
+    Mutant(
+        "no text is normalized",
+        "tokenizer/bpe.py",
+        "if self.normalization is None or text.isascii():",
+        "if True:",
+        TOKENIZERS,
+    ),
+    Mutant(
+        "all added tokens are looked for before the text is normalized",
+        "tokenizer/bpe.py",
+        "before = {name: index for name, index in names.items() if name not in self.normalized}",
+        "before = names",
+        TOKENIZERS,
+    ),
+    Mutant(
+        "a negated class has the members of the class",
+        "tokenizer/pattern.py",
+        'return f"[^{members(',
+        'return f"[{members(',
+        ("test_tokenizer_pattern.py",),
+    ),
+    Mutant(
+        "a token that a chat template writes is any text's",
+        "tokenizer/load.py",
+        "return document | changes, named | marks",
+        "return document | changes, named",
+        TOKENIZERS,
+    ),
+    Mutant(
+        "add_bos_token: false is not heard",
+        "tokenizer/load.py",
+        "if found is None or settings.add_bos_token is False:",
+        "if found is None:",
+        TOKENIZERS,
+    ),
+    Mutant(
+        "steps that put tokens before a text do so in the wrong order",
+        "tokenizer/files.py",
+        "for step in reversed(steps) for index in step",
+        "for step in steps for index in step",
+        TOKENIZERS,
+    ),
+    Mutant(
+        "a message may hold special tokens",
+        "chat/template.py",
+        'special_tokens if run[0].startswith(b"\\1") else {}',
+        "special_tokens",
+        ("test_chat.py",),
+    ),
+    Mutant(
+        "a text put before the template's takes over its marks",
+        "chat/written.py",
+        "return Written(other.__add__(self), marks_of(other) + self.marks)",
+        "return Written(other.__add__(self), self.marks + marks_of(other))",
+        ("test_chat.py",),
+    ),
+    Mutant(
+        "a name that lost its mark goes through as text",
+        "chat/template.py",
+        "if isinstance(found, int) and not any(names[found] in text for text in texts):",
+        "if False:",
+        ("test_chat.py",),
+    ),
+    Mutant(
+        "a list of lists costs as much as its length",
+        "chat/sandbox.py",
+        "                self.built(item)\n",
+        "                pass\n",
+        ("test_chat.py",),
     ),
     # Checkpoints
     Mutant(

@@ -72,7 +72,7 @@ def neox() -> dict[str, Any]:
     library.normalizer = normalizers.NFC()
     library.add_special_tokens(["<|endoftext|>"])
     library.add_tokens([AddedToken(" " * size, normalized=True) for size in range(8, 1, -1)])
-    library.add_tokens([AddedToken("e\u0301tat", normalized=True), AddedToken("하\u0302", normalized=True)])
+    library.add_tokens([AddedToken("e\u0301tate", normalized=True), AddedToken("하\u0302", normalized=True)])
     return json.loads(library.to_str())
 
 

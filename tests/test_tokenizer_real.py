@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 from published import (
@@ -36,6 +37,7 @@ from tokenizer_samples import SPECIMENS, STEADY, TEXTS, texts, trained
 from transformers import PreTrainedTokenizerFast
 
 from llmref.tokenizer import LibraryTokenizer, TextTokenizer, Tokenizer, load_tokenizer
+from llmref.tokenizer.files import template
 
 LOADED: dict[Recipe, TextTokenizer] = {}
 ALL = st.sampled_from(OURS + THEIRS)
@@ -59,7 +61,7 @@ NAMES += [
     "\n\n",
     "▁▁▁",
     "    ",
-    "e\u0301tat",
+    "e\u0301tate",
     "<0x0A>",
 ]
 
@@ -103,7 +105,7 @@ def test_hard_texts_have_the_librarys_ids(recipe: Recipe, special: bool) -> None
     library, tokenizer = library_of(recipe), loaded(recipe)
     library.encode_special_tokens = not special
     allowed = tokenizer.special_tokens if special else ()
-    for text in TEXTS + SPECIMENS:
+    for text in TEXTS + SPECIMENS + ["e\u0301tate e\u0301tate\u0301 \u00e9tate", "<tool_call>\u0338"]:
         assert (
             tokenizer.encode(text, allowed_special=allowed)
             == library.encode(text, add_special_tokens=False).ids
@@ -171,6 +173,15 @@ def test_pieces_of_a_stream_join_to_what_decode_gives(recipe: Recipe, data: st.D
     library = library_of(recipe).decode(ids, skip_special_tokens=False)
     if "\ufffd" not in library:  # the library writes one for each byte of a run that is no text
         assert text == library
+
+
+@STEADY
+@given(ALL, st.data())
+def test_whole_characters_decode_as_the_library_decodes_them(recipe: Recipe, data: st.DataObject) -> None:
+    tokenizer = loaded(recipe)
+    whole = [index for index in range(tokenizer.vocab_size) if "\\x" not in tokenizer.pieces([index])[0]]
+    ids = data.draw(st.lists(st.sampled_from(whole), max_size=8))
+    assert tokenizer.decode(ids) == library_of(recipe).decode(ids, skip_special_tokens=False)
 
 
 @pytest.mark.parametrize("recipe", [llama2, mistral, gemma, qwen])
@@ -277,6 +288,17 @@ def test_where_no_file_says_how_a_text_begins_the_models_config_does(tmp_path: P
     assert load_tokenizer(tmp_path).begins_with is None
     (tmp_path / "tokenizer_config.json").write_text("{}")
     assert load_tokenizer(tmp_path).begins_with == ()
+
+
+def test_each_step_puts_its_token_before_those_of_the_last() -> None:
+    document = document_of(llama3)
+    ids = [token["id"] for token in document["added_tokens"]]
+    steps = [template([index], {index: f"<{index}>"}) for index in ids[:2]]
+    document["post_processor"] = {"type": "Sequence", "processors": steps}
+    library = tokenizers.Tokenizer.from_str(json.dumps(document))
+    tokenizer = Tokenizer.from_document(document)
+    assert tokenizer.begins_with == (ids[1], ids[0])
+    assert [*tokenizer.begins_with, *tokenizer.encode("the")] == library.encode("the").ids
 
 
 def test_what_begins_a_text_is_saved(tmp_path: Path) -> None:

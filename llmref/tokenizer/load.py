@@ -50,7 +50,7 @@ def load_tokenizer(path: str | os.PathLike[str]) -> TextTokenizer:
         except ValueError:
             return LibraryTokenizer(document, special_names)
     except ValueError as error:
-        raise ValueError(f"{file}: {error}") from None
+        raise ValueError(f"{file}: {' '.join(str(error).split())[:500]}") from None
 
 
 def _apply(settings: Settings, document: Any) -> tuple[Any, set[str]]:
