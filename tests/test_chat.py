@@ -405,6 +405,7 @@ def test_marks_go_where_their_characters_go(text: str, seed: bytes, data: st.Dat
         ),
         "{% set x = 'ab' * 99999 %}{{ x.join([x] * 999) }}",
         "{% set x = 'ab' * 99999 %}{{ ([x] * 999) | join(x) }}",
+        "{% set x = 'ab' * 99999 %}" + "{% set y = x[1:] %}" * 99,
         "{% set x = 'ab' * 999999 %}{{ x.split('a') }}",
         "{% set x = 'ab' * 999999 %}{{ x | map('upper') | list }}",
         "{% set x = 'ab' * 999999 %}{{ x | sort | length }}",

@@ -133,8 +133,10 @@ def _write_out(part: re.Match[str]) -> str:
     return part["kept"]
 
 
-# Where characters can be: the first four planes, and the block of tags and selectors.
-_CHARACTERS = "".join(map(chr, [*range(0xD800), *range(0xE000, 0x40000), *range(0xE0000, 0xE1000)]))
+@cache
+def _characters() -> str:
+    """Where characters can be: the first four planes, and the block of tags and selectors."""
+    return "".join(map(chr, [*range(0xD800), *range(0xE000, 0x40000), *range(0xE0000, 0xE1000)]))
 
 
 @cache
@@ -145,7 +147,7 @@ def members(character_class: str) -> str:
     '\t-\r \x85\xa0\u1680\u2000-\u200a\u2028-\u2029\u202f\u205f\u3000'
     """
     outside = Regex(rf"(?:(?!{character_class})[\x{{0}}-\x{{10ffff}}])+")
-    inside = Replace(outside, "").normalize_str(_CHARACTERS)
+    inside = Replace(outside, "").normalize_str(_characters())
     runs = []
     for _, run in groupby(enumerate(inside), key=lambda placed: ord(placed[1]) - placed[0]):
         characters = [character for _, character in run]
