@@ -13,7 +13,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 import llmref
-from llmref.config import AttentionConfig
+from llmref.config import AttentionConfig, MixtureConfig
 from llmref.cost import cache_bytes_per_token, cost
 
 ROOT = Path(__file__).parents[1]
@@ -77,6 +77,14 @@ def test_the_config_makes_the_model_it_says(file: Path) -> None:
     with torch.device("meta"):
         peer = AutoModelForCausalLM.from_config(peer_config)
     assert sum(parameter.numel() for parameter in peer.parameters()) == found.parameters
+    if found.has("experts"):
+        # The shared expert is met by every token, and the names of the others hold "experts" alone.
+        names = {name: weight.numel() for name, weight in peer.named_parameters() if ".experts." in name}
+        idle, rest = divmod(
+            sum(names.values()) * (found.value("experts") - found.value("experts_used")),
+            found.value("experts"),
+        )
+        assert (found.parameters - idle, rest) == (found.active_parameters, 0)
     assert peer_config.tie_word_embeddings == found.value("tied")
     assert peer_config.num_hidden_layers == found.value("layers")
     assert peer_config.hidden_size == found.value("d_model")
@@ -222,6 +230,7 @@ def test_the_caption_has_the_newest_date() -> None:
     [
         ("mqa-gqa", "real-shape", "llama(8)", "llama-3.1-8b"),
         ("full-model", "shape", "phi3", "phi-3-mini-4k"),
+        ("mixture-of-experts", "real-shape", "mixtral()", "mixtral-8x7b"),
     ],
 )
 def test_the_shapes_that_experiments_type_are_the_published_ones(
@@ -241,4 +250,12 @@ def test_the_shapes_that_experiments_type_are_the_published_ones(
         found.value("heads"),
         found.value("kv_heads"),
     )
-    assert (block.attention.window, block.feedforward.d_ff) == (found.windows[0], found.value("d_ff"))
+    feedforward = block.feedforward
+    if isinstance(feedforward, MixtureConfig):
+        assert (feedforward.n_experts, feedforward.n_active) == (
+            found.value("experts"),
+            found.value("experts_used"),
+        )
+        assert cost(config).total.active_parameters == found.active_parameters
+        feedforward = feedforward.expert
+    assert (block.attention.window, feedforward.d_ff) == (found.windows[0], found.value("d_ff"))

@@ -41,6 +41,7 @@ CHAPTER = (
     "rope",
     "full-model",
     "training",
+    "mixture-of-experts",
     "latent-attention",
 )
 

@@ -31,6 +31,10 @@ WORDS = {
         "tied": "head shares the embedding",
         "cache_bytes": "cache per token",
         "parameters": "parameters (billions)",
+        "active_parameters": "of which a token meets",
+        "experts": "experts",
+        "experts_used": "for a token",
+        "shared_experts": "shared",
         "learned": "learned",
         "yes": "yes",
         "no": "no",
@@ -45,8 +49,8 @@ WORDS = {
         "parallel": "{place}, parallel",
         "plain": "plain",
         "gated": "gated",
-        "experts": "{kind}, {used} of {all} experts",
-        "experts shared": "{kind}, {used} of {all} experts and {shared} shared",
+        "with experts": "{kind}, {used} of {all} experts",
+        "with shared": "{kind}, {used} of {all} experts and {shared} shared",
         "caption": "As of {date}, from the models' own config files.",
         "cache caption": " Cache: all layers, 16-bit numbers.",
         "date": "%B %-d, %Y",
@@ -73,6 +77,10 @@ WORDS = {
         "tied": "헤드가 임베딩을 공유",
         "cache_bytes": "토큰당 캐시",
         "parameters": "파라미터(10억)",
+        "active_parameters": "그중 토큰이 지나는 것",
+        "experts": "전문가",
+        "experts_used": "토큰마다",
+        "shared_experts": "공유",
         "learned": "학습",
         "yes": "예",
         "no": "아니요",
@@ -87,8 +95,8 @@ WORDS = {
         "parallel": "{place}, 병렬",
         "plain": "기본형",
         "gated": "게이트형",
-        "experts": "{kind}, 전문가 {all}개 중 {used}개",
-        "experts shared": "{kind}, 전문가 {all}개 중 {used}개와 공유 {shared}개",
+        "with experts": "{kind}, 전문가 {all}개 중 {used}개",
+        "with shared": "{kind}, 전문가 {all}개 중 {used}개와 공유 {shared}개",
         "caption": "{date} 기준, 각 모델의 설정 파일에서 가져왔습니다.",
         "cache caption": " 캐시는 16비트 숫자로, 모든 층을 더했습니다.",
         "date": "%Y년 %-m월 %-d일",
@@ -200,7 +208,7 @@ def feedforward(model: RealModel, words: dict[str, str]) -> str:
     if not model.has("experts"):
         return kind
     shared = model.config.get("n_shared_experts", 0)
-    form = words["experts shared" if shared else "experts"]
+    form = words["with shared" if shared else "with experts"]
     return form.format(kind=kind, used=model.value("experts_used"), all=model.value("experts"), shared=shared)
 
 
@@ -212,6 +220,10 @@ def activation(model: RealModel, words: dict[str, str]) -> str:
             f"docs/models/{model.file.name}: activation {name!r}, expected one of {', '.join(ACTIVATIONS)}"
         )
     return ACTIVATIONS[known[0]]
+
+
+def if_experts(name: str) -> Callable[[RealModel, dict[str, str]], Any]:
+    return lambda model, words: model.value(name) if model.has("experts") else None
 
 
 def plain(name: str) -> Callable[[RealModel, dict[str, str]], Any]:
@@ -239,8 +251,13 @@ COLUMNS: dict[str, Callable[[RealModel, dict[str, str]], Any]] = {
     "tied": lambda model, words: words["yes" if model.value("tied") else "no"],
     "cache_bytes": lambda model, words: model.cache_bytes,
     "parameters": lambda model, words: model.parameters,
+    "active_parameters": lambda model, words: model.active_parameters,
+    "experts": if_experts("experts"),
+    "experts_used": if_experts("experts_used"),
+    "shared_experts": lambda model, words: model.config.get("n_shared_experts"),
 }
 UNITS: dict[str, Callable[[int], str]] = {
     "cache_bytes": lambda n_bytes: f"{short(n_bytes / 1024)} KiB",
     "parameters": lambda number: short(number / 1e9),
+    "active_parameters": lambda number: short(number / 1e9),
 }

@@ -29,7 +29,7 @@ NAMES = {
     "vocab": ("vocab_size",),
     "tied": ("tie_word_embeddings",),
     "rope_base": ("rope_theta", "rotary_emb_base"),
-    "experts": ("num_local_experts", "n_routed_experts"),
+    "experts": ("num_local_experts", "n_routed_experts", "num_experts"),
     "experts_used": ("num_experts_per_tok",),
 }
 
@@ -47,6 +47,7 @@ class Family:
         qk_norm: Whether queries and keys are normalized too.
         windows: Which layers have the config's window: `"none"`, `"all"`, `"even"` (the first, the third, …).
         latent: Whether the cache holds one compressed vector for each token (MLA).
+        expert_bias: Whether the projections of an expert add a bias.
         defaults: Values that the family's code takes where its config has no such key.
     """
 
@@ -58,6 +59,7 @@ class Family:
     qk_norm: bool = False
     windows: str = "none"
     latent: bool = False
+    expert_bias: bool = False
     defaults: dict[str, Any] = field(default_factory=dict)
 
 
@@ -118,10 +120,11 @@ FAMILIES = {
     "gemma2": Family(norm_position="sandwich", windows="even", defaults={"tied": True}),
     "qwen2": Family(),
     "qwen3": Family(qk_norm=True),
+    "qwen3_moe": Family(qk_norm=True),
     "olmo2": Family(norm_position="output", qk_norm=True),
     "smollm3": Family(),
     "deepseek_v3": Family(latent=True, defaults={"head_dim": query_head_dim}),
-    "gpt_oss": Family(windows="even"),
+    "gpt_oss": Family(windows="even", expert_bias=True),
 }
 
 
@@ -171,6 +174,20 @@ class RealModel:
             return [None] * layers
         every = 2 if self.family.windows == "even" else 1
         return [window if layer % every == 0 else None for layer in range(layers)]
+
+    @property
+    def active_parameters(self) -> int:
+        """The parameters that one token meets: all, but for the experts that it does not go to.
+
+        All families with experts here gate them, so that an expert has three matrices.
+        """
+        if not self.has("experts"):
+            return self.parameters
+        d_model, d_ff = self.value("d_model"), self.value("d_ff")
+        expert = 3 * d_model * d_ff + (2 * d_ff + d_model if self.family.expert_bias else 0)
+        idle = self.value("experts") - self.value("experts_used")
+        layers = self.value("layers") - self.config.get("first_k_dense_replace", 0)
+        return self.parameters - layers * idle * expert
 
     @property
     def cache_bytes(self) -> int:
