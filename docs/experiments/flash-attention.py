@@ -370,3 +370,21 @@ safe = (scores - scores.max()).exp() / (scores - scores.max()).exp().sum()
 print(f"e^90 in float32: {scores[0].exp():.3g}; the weights: {plain.tolist()}")
 print(f"relative to the highest: {[round(number, 4) for number in safe.tolist()]}")
 assert plain.isnan().all() and safe.sum() == 1
+
+# %% [markdown] lang="ko"
+# ## 누가 실행하는가
+# %% [markdown] lang="en"
+# ## What runs it
+
+# %% name="backends"
+from llmref.attention.backends import choose
+from llmref.attention.scoring import Scoring
+
+some = torch.zeros(1, 4, 64, 32)  # four heads, 64 tokens
+triangle = torch.ones(1, 64, 64, dtype=torch.bool).tril()
+for name, scoring in (("plain scores", Scoring()), ("a soft cap", Scoring(soft_cap=50.0))):
+    choice = choose(some, some, some, triangle, scoring)
+    print(f"{name}: {choice.backend}")
+    for refused, reason in choice.refusals.items():
+        print(f"    not {refused}: it {reason}")
+assert choose(some, some, some, triangle).backend == "sdpa"
