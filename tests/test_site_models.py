@@ -259,3 +259,14 @@ def test_the_shapes_that_experiments_type_are_the_published_ones(
         assert cost(config).total.active_parameters == found.active_parameters
         feedforward = feedforward.expert
     assert (block.attention.window, feedforward.d_ff) == (found.windows[0], found.value("d_ff"))
+
+
+@pytest.mark.parametrize("name, published", [("LLAMA_2_7B", "llama-2-7b"), ("OLMO_2_7B", "olmo-2-7b")])
+def test_the_configs_that_the_tour_of_families_types_are_the_published_ones(
+    name: str, published: str
+) -> None:
+    notebook = jupytext.read(models.DOCS / "experiments" / "full-model.py")
+    (source,) = [part.source for part in notebook.cells if part.metadata.get("name") == "diff"]
+    names: dict[str, Any] = {"llmref": llmref}
+    exec(source, names)
+    assert not llmref.diff(names[name], models.models()[published].config).rows

@@ -263,7 +263,7 @@ changes = {
     for name, words in said.items()
 }
 for name, words in changes.items():
-    print(fill(f"{name:12} {', '.join(words.values()) or 'nothing'}", 88, subsequent_indent=" " * 13))
+    print(fill(f"{name:11} {', '.join(words.values()) or 'nothing'}", 76, subsequent_indent=" " * 12))
 
 # %% name="tour-figure"
 from figures import COLORS, figure
@@ -271,9 +271,9 @@ from figures import COLORS, figure
 for page in figure(
     "tour",
     en="A table of dots: a row for each family, a column for each part of the model; a dot where the family "
-    "differs from Llama. Llama's row is empty, most rows have few dots, Gemma 3 and gpt-oss have the most.",
+    "differs from Llama. Llama's row is empty, eight rows have at most one dot, Gemma 3's has the most, seven.",
     ko="점으로 그린 표. 행은 계열, 열은 모델의 부분이고, Llama와 다른 곳에 점이 있습니다. Llama의 행은 비어 "
-    "있고 대부분의 행은 점이 몇 개뿐이며, Gemma 3와 gpt-oss에 점이 가장 많습니다.",
+    "있고 여덟 행은 점이 많아야 하나이며, Gemma 3의 행이 점 일곱 개로 가장 많습니다.",
     size=(7, 5.6),
 ):
     korean = {
@@ -418,7 +418,7 @@ def tried():
         llmref.load(checkpoint)
         print("loaded")
     except ValueError as error:
-        print(fill(str(error).replace(str(checkpoint), "checkpoint"), 88), end="\n\n")
+        print(fill(str(error).replace(str(checkpoint), "checkpoint"), 76), end="\n\n")
 
 
 config_file.write_text(json.dumps({**values, "model_type": "phi9"}))
@@ -450,7 +450,7 @@ assert change > 1
 # %% name="only-numbers"
 plain = [name for name, words in changes.items() if len(words) <= 1]
 print(f"{len(plain)} of {len(changes)} families change one part of Llama's block or none:")
-print(fill(", ".join(f"{name} ({', '.join(changes[name].values()) or 'none'})" for name in plain), 88))
+print(fill(", ".join(f"{name} ({', '.join(changes[name].values()) or 'none'})" for name in plain), 76))
 
 # %% name="weights-size"
 from llmref.cost import cache_bytes_per_token, size
