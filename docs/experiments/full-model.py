@@ -56,7 +56,7 @@ for name, number in lines.items():
     files = ", ".join(module.__name__.rpartition(".")[2] for module in modules[name])
     print(f"{name:12} {number:4} lines   {files}")
 print(f"{'together':12} {sum(lines.values()):4} lines")
-assert sum(lines.values()) < 900
+assert sum(lines.values()) < 1000
 
 each = [lines_of_code(inspect.getmodule(family.read)) for family in FAMILIES.values()]
 print(f"{'families':12} {sum(each):4} lines   {len(each)} files, from {min(each)} to {max(each)} lines each")
@@ -271,7 +271,7 @@ from figures import COLORS, figure
 for page in figure(
     "tour",
     en="A table of dots: a row for each family, a column for each part of the model; a dot where the family "
-    "differs from Llama. Llama's row is empty, eight rows have at most one dot, Gemma 3's has the most, seven.",
+    "differs from Llama. Llama's row is empty, eight rows have at most one dot, Gemma 3's has most, seven.",
     ko="점으로 그린 표. 행은 계열, 열은 모델의 부분이고, Llama와 다른 곳에 점이 있습니다. Llama의 행은 비어 "
     "있고 여덟 행은 점이 많아야 하나이며, Gemma 3의 행이 점 일곱 개로 가장 많습니다.",
     size=(7, 5.6),
