@@ -3,11 +3,26 @@
 import pytest
 import torch
 from torch import nn
+from transformers.activations import ACT2FN
 
 from llmref.config import FeedForwardConfig
-from llmref.feedforward import FeedForward
+from llmref.feedforward import ACTIVATIONS, FeedForward
 
 MODULES = {"relu": nn.ReLU(), "gelu": nn.GELU(), "silu": nn.SiLU()}
+PEERS = {  # what the peer library calls them
+    "relu": "relu",
+    "relu_squared": "relu2",
+    "gelu": "gelu",
+    "gelu_tanh": "gelu_pytorch_tanh",
+    "gelu_sigmoid": "quick_gelu",
+    "silu": "silu",
+}
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_an_activation_is_the_peer_librarys(name: str) -> None:
+    numbers = torch.linspace(-8, 8, 1001, dtype=torch.float64)
+    torch.testing.assert_close(ACTIVATIONS[name](numbers), ACT2FN[PEERS[name]](numbers), rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("activation", MODULES)
