@@ -47,7 +47,8 @@ class Router(nn.Module):
         """The weights of each token's experts, and their numbers, best first."""
         dtype = torch.promote_types(x.dtype, torch.float32)
         bias = None if self.bias is None else self.bias.to(dtype)
-        logits = nn.functional.linear(x.to(dtype), self.weight.to(dtype), bias)
+        with torch.autocast(x.device.type, enabled=False):  # which would round the product
+            logits = nn.functional.linear(x.to(dtype), self.weight.to(dtype), bias)
         scores = self.sites["scores"](
             logits.softmax(dim=-1) if self.config.score == "softmax" else logits.sigmoid()
         )

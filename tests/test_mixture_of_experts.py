@@ -200,6 +200,16 @@ def test_in_half_precision_the_router_stays_in_float32() -> None:
     assert half.to_empty(device="cpu").choice_bias.dtype == torch.float32
 
 
+def test_under_autocast_the_router_stays_in_float32() -> None:
+    torch.manual_seed(0)
+    router = Router(RouterConfig(), n_experts=8, n_active=2, d_model=16)
+    x = torch.randn(1, 50, 16)
+    weights, choices = router(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        again, same = router(x)
+    assert torch.equal(again, weights) and torch.equal(same, choices)
+
+
 def test_a_choice_bias_is_kept_and_not_trained() -> None:
     router = Router(RouterConfig(choice_bias=True), 4, 2, 5)
     assert "choice_bias" in router.state_dict()
