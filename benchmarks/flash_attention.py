@@ -1,11 +1,12 @@
-"""Attention three ways (naive, tiled, PyTorch's fused call): time and memory against the length.
+"""Attention several ways (naive, tiled, PyTorch's fused call, Triton): time and memory against the length.
 
 Run it alone on the machine: python benchmarks/flash_attention.py --out FILE.json
 It measures the GPU where there is one, else the CPU. The site shows benchmarks/results/flash-attention*.json.
 
 All ways take the same queries, keys, values and the same causal mask; "fused, told causal" is PyTorch's call
-without a mask, told that attention is causal, which lets it use its FlashAttention. A round runs all of them
-in turn, and the fastest round counts. Memory is what a call holds at most beside its input.
+without a mask, told that attention is causal, which lets it use its FlashAttention. The tiled way and the
+Triton kernels, which run where there is a GPU, get the mask not yet written out. A round runs all of them in
+turn, and the fastest round counts. Memory is what a call holds at most beside its input.
 """
 
 import json
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable
 from datetime import date
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +41,16 @@ def ways(length: int, device: str) -> dict[str, Run]:
         3, BATCH, HEADS, length, HEAD_DIM, device=device, dtype=DTYPES[device]
     ).unbind()
     positions = torch.arange(length, device=device)[None]
-    allowed = causal().dense(positions, positions)
-    return {
-        "naive": partial(attend, query, key, value, allowed, "naive"),
-        "tiled": partial(attend, query, key, value, allowed, "tiled"),
-        "fused": partial(attend, query, key, value, allowed, "sdpa"),
+    mask = causal().at(positions, positions)
+    runs: dict[str, Run] = {
+        "naive": partial(attend, query, key, value, mask.dense(), "naive"),
+        "tiled": partial(attend, query, key, value, mask, "tiled"),
+        "fused": partial(attend, query, key, value, mask.dense(), "sdpa"),
         "fused, told causal": partial(scaled_dot_product_attention, query, key, value, is_causal=True),
     }
+    if device == "cuda":
+        runs["triton"] = partial(attend, query, key, value, mask, "triton")
+    return runs
 
 
 def seconds(run: Run, device: str) -> float:
@@ -119,6 +124,10 @@ def main(out: Path | None, device: str | None) -> None:
                     f"{row['length']:6} {row['way']:20}{row['milliseconds']:10.2f} ms"
                     f"{row['peak_bytes'] / 2**20:10.1f} MiB"
                 )
+    for way in ("naive", "tiled"):
+        peaks = [row["peak_bytes"] for row in rows if row["way"] == way]
+        growth = ", ".join(f"{after / before:.2f}" for before, after in pairwise(peaks))
+        click.echo(f"memory of the {way} way, for twice the length: times {growth}")
     result = {
         "benchmark": "flash-attention",
         "command": "python benchmarks/flash_attention.py",

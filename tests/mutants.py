@@ -212,6 +212,63 @@ MUTANTS = (
         "positions[row, place] = torch.arange(shape[1])[place]",
         ("test_training.py",),
     ),
+    Mutant(
+        "random blocks are drawn from what comes later too",
+        "attention/masks.py",
+        "drawn = torch.randperm(block, generator=generator)",
+        "drawn = torch.randperm(blocks, generator=generator)",
+        ("test_attention_masks.py",),
+    ),
+    # Backends
+    Mutant(
+        "a tile with a higher score does not rescale the sum",
+        "attention/flash.py",
+        "total.mul_(rescale).add_(",
+        "total.add_(",
+        ("test_attention_flash.py",),
+    ),
+    Mutant(
+        "the tiled backward pass forgets how the soft cap bends",
+        "attention/flash.py",
+        "slope = 1 - (scores / ctx.soft_cap).square()",
+        "slope = 1.0",
+        ("test_attention_flash.py",),
+    ),
+    Mutant(
+        "heads that are shared get the gradient of one sharer",
+        "attention/flash.py",
+        "(weights.mT @ some_grads).unflatten(1, shared).sum(dim=2)",
+        "(weights.mT @ some_grads).unflatten(1, shared)[:, :, 0]",
+        ("test_attention_flash.py",),
+    ),
+    Mutant(
+        "a kernel's window is one too wide",
+        "kernels/tile.py",
+        "seen = seen & (distance < WINDOW)",
+        "seen = seen & (distance <= WINDOW)",
+        ("test_attention_backends.py",),
+    ),
+    Mutant(
+        "a kernel leaves out a tile too many",
+        "kernels/mask.py",
+        "(needed.shape[2] - needed.flip(2).int().argmax(dim=2))",
+        "(needed.shape[2] - 1 - needed.flip(2).int().argmax(dim=2))",
+        ("test_kernels.py",),
+    ),
+    Mutant(
+        "all stretches of a step of decoding count alike",
+        "kernels/flash_decode.py",
+        "weights = tl.exp(log_total - m)",
+        "weights = tl.exp(0.0 * (log_total - m))",
+        ("test_kernels.py",),
+    ),
+    Mutant(
+        "the kernels' backward pass forgets the average",
+        "kernels/flash_backward.py",
+        "dK += product(tl.trans(dS * change), Q)",
+        "dK += product(tl.trans((dS + P * D[:, None]) * change), Q)",
+        ("test_kernels.py",),
+    ),
     # Normalization and residual
     Mutant(
         "RMSNorm adds its epsilon outside the root",

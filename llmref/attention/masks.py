@@ -134,8 +134,9 @@ class PlacedMask:
     def tile(self, rows: slice, columns: slice) -> Bool[Tensor, "batch some_queries some_keys"]:
         """What `dense()[:, rows, columns]` is, without the rest of it."""
         batch, device = len(self.query_positions), self.query_positions.device
-        row, query, key = (torch.arange(size, device=device) for size in (batch, self.queries, self.keys))
-        row, query, key = row[:, None, None], query[None, rows, None], key[None, None, columns]
+        row = torch.arange(batch, device=device)[:, None, None]
+        query = torch.arange(*rows.indices(self.queries), device=device)[None, :, None]
+        key = torch.arange(*columns.indices(self.keys), device=device)[None, None, :]
         return self.pairs(row, query, key).expand(batch, query.shape[1], key.shape[2])
 
     @cached_property
