@@ -26,6 +26,7 @@ KERNELS = {
     "query": (flash_backward.query_kernel, BACKWARD),
     "key_value": (flash_backward.key_value_kernel, BACKWARD),
     "stretch": (flash_decode.stretch_kernel, DECODE),
+    "combine": (flash_decode.combine_kernel, DECODE),
 }
 TYPES = {torch.float16: "*fp16", torch.bfloat16: "*bf16", torch.float32: "*fp32"}
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -33,6 +34,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         SOFT_CAP=None, CAUSAL=True, WINDOW=None, allowed=None, bias=None, sinks=None, grad_bias=None
     ),
     "all": dict(SOFT_CAP=50.0, CAUSAL=True, WINDOW=64),
+    "one": dict(SOFT_CAP=None, CAUSAL=False, WINDOW=None, allowed=None, queries=1, group=1, bias_query=1),
 }
 
 

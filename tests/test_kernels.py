@@ -195,5 +195,5 @@ def test_they_compile_for_a_chip(tmp_path: Path) -> None:
     done = alone("tests/compile_kernels.py", TRITON_CACHE_DIR=str(tmp_path))
     assert done.returncode == 0, done.stderr
     found = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [case["kernel"] for case in found] == ["forward", "query", "key_value", "stretch"]
+    assert [case["kernel"] for case in found] == ["forward", "query", "key_value", "stretch", "combine"]
     assert all(case["ptx"] > 0 and case["shared"] <= 99 * 1024 for case in found)

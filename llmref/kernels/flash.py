@@ -35,10 +35,11 @@ def flash_attention(
     """
     inputs = (query, key, value, bias, sinks)
     wanted = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in inputs)
-    if not wanted and query.shape[2] * query.shape[1] // key.shape[1] <= MOST_ROWS:
-        return flash_decode(query, key, value, mask, scale, soft_cap, bias, sinks)
-    output: Tensor = _FlashAttention.apply(query, key, value, bias, sinks, mask, scale, soft_cap)
-    return output
+    with torch.cuda.device_of(query):  # Triton runs on the current GPU, whichever holds the tensors
+        if not wanted and query.shape[2] * query.shape[1] // key.shape[1] <= MOST_ROWS:
+            return flash_decode(query, key, value, mask, scale, soft_cap, bias, sinks)
+        output: Tensor = _FlashAttention.apply(query, key, value, bias, sinks, mask, scale, soft_cap)
+        return output
 
 
 class _FlashAttention(torch.autograd.Function):
@@ -63,8 +64,9 @@ class _FlashAttention(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, output, log_total, bias, sinks = ctx.saved_tensors
-        gradients = flash_backward(
-            *(grad_output, query, key, value, output, log_total),
-            *(ctx.mask, ctx.scale, ctx.soft_cap, bias, sinks, ctx.needs_input_grad[3]),
-        )
+        with torch.cuda.device_of(query):
+            gradients = flash_backward(
+                *(grad_output, query, key, value, output, log_total),
+                *(ctx.mask, ctx.scale, ctx.soft_cap, bias, sinks, ctx.needs_input_grad[3]),
+            )
         return *gradients, None, None, None
