@@ -34,12 +34,12 @@ def refusal(device: torch.device, dtype: torch.dtype, head_dim: int, value_dim: 
     >>> refusal(torch.device("cuda"), torch.float16, 576, 512)
     'takes heads of at most 256 dimensions, found 576'
     """
-    if not installed():
-        return "is not installed"
-    if device.type != "cuda" and not interpreted():
-        return f"runs on a GPU, and the tensors are on the {device.type}"
     if dtype not in DTYPES:
         return f"has no {str(dtype).removeprefix('torch.')}"
     if max(head_dim, value_dim) > LARGEST_HEAD:
         return f"takes heads of at most {LARGEST_HEAD} dimensions, found {max(head_dim, value_dim)}"
+    if not installed():
+        return "is not installed"
+    if device.type != "cuda" and not interpreted():
+        return f"runs on a GPU, and the tensors are on the {device.type}"
     return None

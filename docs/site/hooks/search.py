@@ -1,7 +1,9 @@
 """Makes the search light, and its first answer the right one.
 
 The index holds what readers look for, and is fetched when the search box is first used. A page weighs more
-than its sections, a concept more than the API, and a whole word more than the beginning of another one.
+than its sections, a concept more than the API, and a whole word more than the beginning of another one. A
+page that goes beyond the chapter says in its front matter that it weighs less (`search`, `boost`), so that "loss"
+does not find the balancing loss first.
 """
 
 import json
@@ -52,7 +54,8 @@ def smaller(text: str) -> str:
             kind = "api"
             first = FIRST.search(shown)
             shown = first[1] if first else ""
-        entry["boost"] = BOOSTS[kind]
+        own = 1 if kind == "api" else entry.get("boost", 1)  # a page's own, of its front matter
+        entry["boost"] = BOOSTS[kind] * own
         entry["text"] = SPACE.sub(" ", TAG.sub(" ", shown)).strip()
     return json.dumps(found, ensure_ascii=False, separators=(",", ":"))
 
