@@ -33,7 +33,7 @@ INTERPRETED = TileSizes(16, 16)
 # By the larger of the two blocks of dimensions, for numbers of 2 bytes and of 4. Each fits into the 99 KiB of
 # shared memory of the smaller chips since Ampere.
 FORWARD = {
-    2: {64: TileSizes(128, 64, 4, 2), 128: TileSizes(128, 32, 8, 2), 256: TileSizes(64, 32, 8, 2)},
+    2: {64: TileSizes(128, 64, 4, 2), 128: TileSizes(128, 32, 8, 2), 256: TileSizes(64, 32, 8, 1)},
     4: {64: TileSizes(64, 32, 8, 1), 128: TileSizes(32, 32, 4, 1), 256: TileSizes(16, 16, 4, 1)},
 }
 BACKWARD = {
