@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmref.config import AttentionConfig, BlockConfig, FeedForwardConfig, ModelConfig, NormConfig
+from llmref.families import llama
 from llmref.families.family import Family, Names, Packed, Rows
 from llmref.families.values import (
     dense_parts,
@@ -15,10 +16,9 @@ from llmref.families.values import (
     get,
     only,
     plain_parts,
+    positive,
     read_activation,
-    read_context_length,
     read_rope,
-    read_token_ids,
     renamed,
     write_activation,
     write_rope,
@@ -86,7 +86,7 @@ def read(values: Mapping[str, Any]) -> ModelConfig:
             head_dim=head_dim,
             bias=bias,
             output_bias=bias,
-            rope=(rope := read_rope(values, head_dim)),
+            rope=read_rope(values, head_dim),
         ),
         FeedForwardConfig(
             get(values, "ffn_hidden_size", int, 4 * d_model),
@@ -98,15 +98,8 @@ def read(values: Mapping[str, Any]) -> ModelConfig:
         residual="parallel" if parallel else "serial",
         shared_norm=shared_norm,
     )
-    return ModelConfig(
-        vocab_size=get(values, "vocab_size", int),
-        d_model=d_model,
-        context_length=read_context_length(values, rope),
-        blocks=(block,) * get(values, "num_hidden_layers", int),
-        norm=block.norm,
-        tied_embeddings=get(values, "tie_word_embeddings", bool, True),
-        **read_token_ids(values),
-    )
+    blocks = (block,) * positive(values, "num_hidden_layers")
+    return llama.model(values, blocks, tied=True)
 
 
 def write(config: ModelConfig) -> dict[str, Any]:

@@ -8,15 +8,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmref.config import AttentionConfig, BlockConfig, FeedForwardConfig, ModelConfig, NormConfig
+from llmref.families import llama
 from llmref.families.family import Family, Names, Packed, Rows
 from llmref.families.values import (
     even_share,
     get,
     plain_parts,
+    positive,
     read_activation,
-    read_context_length,
     read_rope,
-    read_token_ids,
     renamed,
     write_activation,
     write_rope,
@@ -56,7 +56,7 @@ def read(values: Mapping[str, Any]) -> ModelConfig:
             head_dim=head_dim,
             bias=bias,
             output_bias=bias,
-            rope=(rope := read_rope(values, head_dim)),
+            rope=read_rope(values, head_dim),
         ),
         FeedForwardConfig(
             get(values, "intermediate_size", int),
@@ -67,15 +67,8 @@ def read(values: Mapping[str, Any]) -> ModelConfig:
         NormConfig("layer", get(values, "layer_norm_eps", float, 1e-5)),
         residual="parallel" if get(values, "use_parallel_residual", bool, True) else "serial",
     )
-    return ModelConfig(
-        vocab_size=get(values, "vocab_size", int),
-        d_model=d_model,
-        context_length=read_context_length(values, rope),
-        blocks=(block,) * get(values, "num_hidden_layers", int),
-        norm=block.norm,
-        tied_embeddings=get(values, "tie_word_embeddings", bool, False),
-        **read_token_ids(values),
-    )
+    blocks = (block,) * positive(values, "num_hidden_layers")
+    return llama.model(values, blocks)
 
 
 def write(config: ModelConfig) -> dict[str, Any]:

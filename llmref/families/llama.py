@@ -91,15 +91,15 @@ def norm(values: Mapping[str, Any]) -> NormConfig:
     return NormConfig("rms", get(values, "rms_norm_eps", float, 1e-6))
 
 
-def model(values: Mapping[str, Any], blocks: Sequence[BlockConfig]) -> ModelConfig:
-    """The model with these blocks."""
+def model(values: Mapping[str, Any], blocks: Sequence[BlockConfig], tied: bool = False) -> ModelConfig:
+    """The model with these blocks; `tied` is what a file means that says nothing of its embeddings."""
     return ModelConfig(
         vocab_size=get(values, "vocab_size", int),
         d_model=get(values, "hidden_size", int),
         context_length=read_context_length(values, first_rotation(blocks)),
         blocks=tuple(blocks),
         norm=blocks[0].norm,
-        tied_embeddings=get(values, "tie_word_embeddings", bool, False),
+        tied_embeddings=get(values, "tie_word_embeddings", bool, tied),
         **read_token_ids(values),
     )
 

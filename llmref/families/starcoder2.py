@@ -7,32 +7,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmref.config import AttentionConfig, BlockConfig, FeedForwardConfig, ModelConfig, NormConfig
+from llmref.families import llama
 from llmref.families.family import Family
 from llmref.families.values import (
-    even_share,
     get,
     only,
     plain_parts,
+    positive,
     read_activation,
-    read_context_length,
     read_rope,
-    read_token_ids,
     write_activation,
     write_rope,
 )
 
 NAMES = {
-    "model.embed_tokens": "embedding",
-    "model.layers.{block}.input_layernorm": "blocks.{block}.attention_norm",
-    "model.layers.{block}.self_attn.q_proj": "blocks.{block}.attention.query",
-    "model.layers.{block}.self_attn.k_proj": "blocks.{block}.attention.key",
-    "model.layers.{block}.self_attn.v_proj": "blocks.{block}.attention.value",
-    "model.layers.{block}.self_attn.o_proj": "blocks.{block}.attention.output",
-    "model.layers.{block}.post_attention_layernorm": "blocks.{block}.feedforward_norm",
+    **{theirs: ours for theirs, ours in llama.NAMES.items() if ".mlp." not in theirs},
     "model.layers.{block}.mlp.c_fc": "blocks.{block}.feedforward.up",
     "model.layers.{block}.mlp.c_proj": "blocks.{block}.feedforward.down",
-    "model.norm": "final_norm",
-    "lm_head": "lm_head",
 }
 
 
@@ -40,18 +31,17 @@ def read(values: Mapping[str, Any]) -> ModelConfig:
     """The config that a `config.json` describes."""
     only(values, "norm_type", None, "layer_norm")
     only(values, "mlp_type", None, "default")
-    n_heads, d_model = get(values, "num_attention_heads", int), get(values, "hidden_size", int)
-    head_dim = get(values, "head_dim", int, None) or even_share(d_model, n_heads)
+    head_dim = llama.head_dim(values)
     bias = get(values, "use_bias", bool, True)
     block = BlockConfig(
         AttentionConfig(
-            n_heads=n_heads,
+            n_heads=get(values, "num_attention_heads", int),
             n_kv_heads=get(values, "num_key_value_heads", int),
             head_dim=head_dim,
             window=get(values, "sliding_window", int, None),
             bias=bias,
             output_bias=bias,
-            rope=(rope := read_rope(values, head_dim)),
+            rope=read_rope(values, head_dim),
         ),
         FeedForwardConfig(
             get(values, "intermediate_size", int),
@@ -61,15 +51,8 @@ def read(values: Mapping[str, Any]) -> ModelConfig:
         ),
         NormConfig("layer", get(values, "norm_epsilon", float, 1e-5)),
     )
-    return ModelConfig(
-        vocab_size=get(values, "vocab_size", int),
-        d_model=d_model,
-        context_length=read_context_length(values, rope),
-        blocks=(block,) * get(values, "num_hidden_layers", int),
-        norm=block.norm,
-        tied_embeddings=get(values, "tie_word_embeddings", bool, True),
-        **read_token_ids(values),
-    )
+    blocks = (block,) * positive(values, "num_hidden_layers")
+    return llama.model(values, blocks, tied=True)
 
 
 def write(config: ModelConfig) -> dict[str, Any]:
