@@ -6,7 +6,7 @@ blocks of one model may differ. Every value is checked when it is made: a config
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 Part = TypeVar("Part")
 MOST = 2**53  # of anything that is counted; positions are counted in 64 bits
@@ -431,7 +431,7 @@ class LatentAttentionConfig:
         return 1, self.latent_dim, self.rotated_dim
 
 
-ACTIVATION_NAMES = ("silu", "gelu", "gelu_tanh", "gelu_sigmoid", "relu", "relu_squared")
+Activation = Literal["silu", "gelu", "gelu_tanh", "gelu_sigmoid", "relu", "relu_squared"]
 
 
 @dataclass(frozen=True)
@@ -448,7 +448,7 @@ class FeedForwardConfig:
     """
 
     d_ff: int
-    activation: Literal["silu", "gelu", "gelu_tanh", "gelu_sigmoid", "relu", "relu_squared"] = "silu"
+    activation: Activation = "silu"
     gated: bool = True
     bias: bool = False
     limit: float | None = None
@@ -457,7 +457,7 @@ class FeedForwardConfig:
     def __post_init__(self) -> None:
         _require_positive(self, "d_ff")
         _require_bool(self, "gated", "bias")
-        _require_one_of(self, "activation", ACTIVATION_NAMES)
+        _require_one_of(self, "activation", get_args(Activation))
         _require_above_zero(self, "limit")
         _require_number(self, "up_offset")
         _require(

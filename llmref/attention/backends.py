@@ -116,6 +116,19 @@ def order_for(query: Tensor, key: Tensor, allowed: Allowed) -> tuple[str, ...]:
     return ("sdpa", "tiled") if size >= LARGE else ("sdpa", "naive")
 
 
+def refusal(name: str, query: Tensor, key: Tensor, value: Tensor, scoring: Scoring) -> str | None:
+    """What keeps the backend of that name from running this, or `None` if nothing does."""
+    _, refuse = BACKENDS[name]
+    return refuse(query, key, value, scoring)
+
+
+def first_that_can(
+    order: tuple[str, ...], query: Tensor, key: Tensor, value: Tensor, scoring: Scoring
+) -> str:
+    """The first backend of these that can run this."""
+    return next(name for name in order if refusal(name, query, key, value, scoring) is None)
+
+
 def choose(
     query: Float[Tensor, "batch heads queries head_dim"],
     key: Float[Tensor, "batch kv_heads keys head_dim"],
@@ -135,10 +148,10 @@ def choose(
     not sdpa: it has no soft cap
     not triton: it ...
     """
-    refusals = {name: refuse(query, key, value, scoring) for name, (_, refuse) in BACKENDS.items()}
     order = order_for(query, key, allowed)
+    refusals = {name: refusal(name, query, key, value, scoring) for name in BACKENDS}
     return Choice(
-        next(name for name in order if refusals[name] is None),
+        first_that_can(order, query, key, value, scoring),
         order,
         {name: reason for name, reason in refusals.items() if reason is not None},
     )
@@ -173,10 +186,12 @@ def attend(
     True
     """
     check_backend(backend)
-    name = choose(query, key, value, allowed, scoring).backend if backend == "auto" else backend
-    run, refuse = BACKENDS[name]
-    if reason := refuse(query, key, value, scoring):
-        raise ValueError(f"backend {name!r} cannot run this attention: it {reason}")
+    name: str = backend
+    if backend == "auto":  # no more are asked than it takes: this runs in every layer at every step
+        name = first_that_can(order_for(query, key, allowed), query, key, value, scoring)
+    elif reason := refusal(backend, query, key, value, scoring):
+        raise ValueError(f"backend {backend!r} cannot run this attention: it {reason}")
+    run, _ = BACKENDS[name]
     return run(query, key, value, allowed, scoring)
 
 
