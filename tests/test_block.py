@@ -17,6 +17,16 @@ from llmref.block import TransformerBlock
 from llmref.config import BlockConfig
 
 D_MODEL, N_HEADS, HEAD_DIM, TOKENS = 20, 4, 6, 7
+LAYER_NAMES = {  # ours, and those that most decoder layers of the peer library have
+    "attention.query": "self_attn.q_proj",
+    "attention.key": "self_attn.k_proj",
+    "attention.value": "self_attn.v_proj",
+    "attention.output": "self_attn.o_proj",
+    "feedforward.gate": "mlp.gate_proj",
+    "feedforward.up": "mlp.up_proj",
+    "feedforward.down": "mlp.down_proj",
+    "attention_norm": "input_layernorm",
+}
 
 
 def make(
@@ -146,14 +156,7 @@ def test_a_sandwich_is_the_block_of_gemma_2() -> None:
     )
     twin = Gemma2DecoderLayer(config, layer_idx=1).double().eval()
     names = {
-        "attention.query": "self_attn.q_proj",
-        "attention.key": "self_attn.k_proj",
-        "attention.value": "self_attn.v_proj",
-        "attention.output": "self_attn.o_proj",
-        "feedforward.gate": "mlp.gate_proj",
-        "feedforward.up": "mlp.up_proj",
-        "feedforward.down": "mlp.down_proj",
-        "attention_norm": "input_layernorm",
+        **LAYER_NAMES,
         "attention_output_norm": "post_attention_layernorm",
         "feedforward_norm": "pre_feedforward_layernorm",
         "feedforward_output_norm": "post_feedforward_layernorm",
@@ -188,14 +191,7 @@ def test_residual_multipliers_are_those_of_granite() -> None:
     )
     twin = GraniteDecoderLayer(config, layer_idx=0).double().eval()
     names = {
-        "attention.query": "self_attn.q_proj",
-        "attention.key": "self_attn.k_proj",
-        "attention.value": "self_attn.v_proj",
-        "attention.output": "self_attn.o_proj",
-        "feedforward.gate": "mlp.gate_proj",
-        "feedforward.up": "mlp.up_proj",
-        "feedforward.down": "mlp.down_proj",
-        "attention_norm": "input_layernorm",
+        **LAYER_NAMES,
         "feedforward_norm": "post_attention_layernorm",
     }
     with torch.no_grad():

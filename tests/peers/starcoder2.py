@@ -1,21 +1,13 @@
 """The peer library's StarCoder2, small and odd: what `llmref.families.starcoder2` is held to."""
 
+from peers import llama
 from transformers import Starcoder2Config
 
-SIZES = dict(
-    vocab_size=61,
-    hidden_size=20,
-    intermediate_size=29,
-    num_hidden_layers=3,
-    num_attention_heads=4,
-    num_key_value_heads=2,
-    head_dim=6,
-    max_position_embeddings=48,
-    norm_epsilon=1e-3,
-    bos_token_id=1,
-    eos_token_id=None,
-    rope_parameters={"rope_type": "default", "rope_theta": 100.0},
-)
+SIZES = {
+    **{name: size for name, size in llama.SIZES.items() if name not in ("rms_norm_eps", "pad_token_id")},
+    "norm_epsilon": 1e-3,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 100.0},
+}
 PEERS = {
     "plain": Starcoder2Config(**SIZES),
     "a window": Starcoder2Config(**SIZES, sliding_window=7),
