@@ -6,12 +6,12 @@ from pathlib import Path
 from reprlib import Repr
 from typing import Any
 
-# The largest that are known have 60 kB, 10 MB and 35 MB; parsed, a file may take twenty times its size.
+# The largest that are known have 60 kB and 10 MB; parsed, a file may take twenty times its size. What a
+# tokenizer's files may have stands in `llmref.tokenizer.files`, which reads them.
 MOST_BYTES = {
     "config.json": 4 * 2**20,
     "generation_config.json": 4 * 2**20,
     "model.safetensors.index.json": 64 * 2**20,
-    "tokenizer.json": 64 * 2**20,
 }
 MOST_CHARACTERS = 500  # of what another part of the package says of a file, which may quote all of it
 
