@@ -500,14 +500,14 @@ MUTANTS = (
     ),
     Mutant(
         "a step of generation stands one position too early",
-        "generation.py",
+        "generation/loop.py",
         "            position += tokens.shape[1]\n            chosen",
         "            position += tokens.shape[1] - 1\n            chosen",
         ("test_generation.py",),
     ),
     Mutant(
         "top-p drops the token that crosses the threshold",
-        "decoding.py",
+        "decoding/cutting.py",
         "before >= self.p",
         "before + probabilities >= self.p",
         ("test_decoding.py",),
@@ -536,14 +536,14 @@ MUTANTS = (
     # Tokenizers and chats
     Mutant(
         "a doubled BOS",
-        "generation.py",
+        "generation/text.py",
         "return [*begin, *tokenizer.encode(text)]",
         "return [*begin, *begin, *tokenizer.encode(text)]",
         ("test_generation.py",),
     ),
     Mutant(
         "a text that goes on loses the space of its first token",
-        "generation.py",
+        "generation/text.py",
         "decoder = tokenizer.stream(after=[token_id for token_id in prompt if token_id < size])",
         "decoder = tokenizer.stream()",
         ("test_generation.py",),

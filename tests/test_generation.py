@@ -29,7 +29,6 @@ from test_model import config_of, ours_from, peer_model
 
 from llmref.decoding import strategy
 from llmref.generation import (
-    _until,
     beam_search,
     generate,
     generate_ids,
@@ -37,6 +36,7 @@ from llmref.generation import (
     prompt_ids,
     stream,
 )
+from llmref.generation.text import until
 from llmref.model import Transformer
 from llmref.tokenizer import Tokenizer, load_tokenizer
 
@@ -225,13 +225,13 @@ def test_stop_texts_mean_the_same_whatever_the_pieces(text: str, stops: list[str
         if starts:
             expected = text[: min(starts)]
             break
-    assert "".join(_until(tuple(stops), iter(pieces))) == expected
+    assert "".join(until(tuple(stops), iter(pieces))) == expected
 
 
 def test_a_stream_keeps_back_no_more_than_it_must() -> None:
     pieces = iter(["ab", "cx", "ab", "d"])
-    assert list(_until(("abcd",), pieces)) == ["abcx", "abd"]
-    assert list(_until((), iter(["ab", "", "c"]))) == ["ab", "c"]
+    assert list(until(("abcd",), pieces)) == ["abcx", "abd"]
+    assert list(until((), iter(["ab", "", "c"]))) == ["ab", "c"]
 
 
 @pytest.mark.parametrize("run", [generate, stream])

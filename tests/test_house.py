@@ -56,10 +56,12 @@ ORDER = (
 
 # Where a concept's code stands, when no module bears its name.
 CODE = {
+    "generation": "generation",
     "forward-pass": "model.py",
     "tokenizer": "tokenizer",
     "token-embedding": "embedding.py",
     "lm-head": "model.py",
+    "decoding": "decoding",
     "parallel-streams": "model.py",
     "kv-cache": "cache",
     "transformer-block": "block.py",
