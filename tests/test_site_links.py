@@ -10,7 +10,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from built_site import LANGUAGES, NOT_BUILT, SITE, links_of, page_names, transfer_bytes
+from bs4 import BeautifulSoup
+from built_site import LANGUAGES, NOT_BUILT, SITE, links_of, page_names, read, transfer_bytes
 
 pytestmark = pytest.mark.built
 
@@ -110,6 +111,23 @@ def test_both_languages_have_the_same_pages(count: Callable[..., None]) -> None:
     assert NOT_BUILT not in korean | english, NOT_BUILT
     assert korean == english
     count("pages in each language", len(korean))
+
+
+def api_elements(name: str) -> list[tuple[str, tuple[str, ...]]]:
+    """The elements of an API page's text in their order, each with its classes."""
+    text = BeautifulSoup(read(name), "html.parser").select_one("article > .doc-module")
+    assert text, f"{name} documents no module"
+    return [(element.name, tuple(element.get("class") or ())) for element in text.find_all(True)]
+
+
+def test_api_pages_have_the_same_elements_in_every_language(count: Callable[..., None]) -> None:
+    """So what axe says of one in the first language holds for the others."""
+    first, *others = LANGUAGES
+    pages = [name for name in page_names(f"{first}/api") if not name.endswith("/index.html")]
+    for page in pages:
+        for other in others:
+            assert api_elements(page) == api_elements(page.replace(first, other, 1)), page
+    count("API pages with the same elements in both languages", len(pages))
 
 
 def test_the_sitemap_pairs_the_languages() -> None:
