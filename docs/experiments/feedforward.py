@@ -157,6 +157,7 @@ for page in figure(
 torch.manual_seed(0)
 free = FeedForward(FeedForwardConfig(32, "gelu_sigmoid"), d_model=16)
 limited = FeedForward(FeedForwardConfig(32, "gelu_sigmoid", limit=7.0, up_offset=1.0), d_model=16)
+limited.load_state_dict(free.state_dict())
 seen = {}
 for name, layer in (("free", free), ("limited", limited)):
     layer.sites["hidden"].register_forward_hook(
