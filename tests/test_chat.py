@@ -542,7 +542,7 @@ def test_a_template_by_name(tmp_path: Path) -> None:
             lambda folder: (folder / "chat_template.jinja").write_text("\n{{ a"),
             "fails at line 2: unexpected end",
         ),
-        (lambda folder: (folder / "chat_template.jinja").write_bytes(b"\xff"), r"jinja: expected UTF-8"),
+        (lambda folder: (folder / "chat_template.jinja").write_bytes(b"\xff"), r"jinja is not UTF-8"),
         (
             lambda folder: (folder / "chat_template.jinja").write_bytes(b"a" * (2**17 + 1)),
             r"jinja must have at most 131,072 bytes, found 131,073",

@@ -132,16 +132,16 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     ),
     "half a config": (cut_to("config.json", 0.5), r"config.json is not JSON"),
     "an empty config": (written("config.json", b""), r"config.json is not JSON"),
-    "not UTF-8": (written("config.json", b"\xff\xfe"), r"config.json is not JSON"),
+    "not UTF-8": (written("config.json", b"\xff\xfe"), r"config.json is not UTF-8"),
     "a list": (written("config.json", b"[]"), r"config.json must hold an object, found \[\]"),
     "deep lists": (written("config.json", b"[" * 10**6), r"config.json is not JSON that can be read"),
     "NaN": (
         json_changed("config.json", embedding_multiplier=float("nan")),
-        r"config.json is not JSON: a number must be finite, found NaN",
+        r"config.json is not JSON, so it is damaged or cut short: a number must be finite, found NaN",
     ),
     "infinity": (
         written("config.json", b'{"model_type": "llmref", "d_model": 1e999}'),
-        r"config.json is not JSON: a number must be finite, found 1e999",
+        r"config.json is not JSON, so it is damaged or cut short: a number must be finite, found 1e999",
     ),
     "many digits": (written("config.json", b"9" * 10**5), r"config.json is not JSON"),
     "a config without end": (
@@ -254,7 +254,7 @@ FAMILY_DAMAGES: dict[str, tuple[Damage, str]] = {
     "an index without a map": (json_changed(INDEX, weight_map=[1]), rf"{INDEX}: weight_map must name"),
     "NaN beside the map": (
         json_changed(INDEX, metadata=float("nan")),
-        rf"{INDEX} is not JSON: a number must",
+        rf"{INDEX} is not JSON, so it is damaged or cut short: a number must",
     ),
     "an index without end": (sparse(INDEX, 10**12), rf"{INDEX} must have at most 67,108,864 bytes"),
     "a damaged shard": (cut_to(SECOND, 0.9), rf"{SECOND} is damaged or not a safetensors file"),

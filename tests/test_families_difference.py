@@ -81,8 +81,8 @@ def test_it_reads_files_and_folders(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "config.json: Expecting"),
-        ("[]", "config.json: it must be an object, found list"),
+        ("{", "config.json is not JSON"),
+        ("[]", r"config.json must hold an object, found \[\]"),
         ('{"model_type": "toaster"}', "config.json: model_type must be one of .*, found 'toaster'"),
         ('{"model_type": "llama"}', "config.json: hidden_size is missing"),
     ],

@@ -23,6 +23,7 @@ from machinery.concepts import concepts  # noqa: E402
 
 # The order in which a token travels. A module imports what stands above it, or beside it in its own folder.
 ORDER = (
+    "files",
     "config",
     "sites",
     "tokenizer",

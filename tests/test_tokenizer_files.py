@@ -134,7 +134,7 @@ def test_a_missing_byte_is_an_error() -> None:
 def test_a_file_that_is_no_tokenizer_is_an_error(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "tokenizer.json"
     file.write_bytes(content)
-    with pytest.raises(ValueError, match="tokenizer.json: expected"):
+    with pytest.raises(ValueError, match=r"tokenizer\.json(: expected| is not)"):
         Tokenizer.load(file)
 
 
@@ -142,7 +142,7 @@ def test_a_file_that_is_no_tokenizer_is_an_error(tmp_path: Path, content: bytes)
 def test_a_truncated_file_is_an_error(file: Path, share: float) -> None:
     whole = file.read_bytes()
     file.write_bytes(whole[: int(len(whole) * share)])
-    with pytest.raises(ValueError, match="expected JSON, found a file that is damaged or cut short"):
+    with pytest.raises(ValueError, match="is not JSON, so it is damaged or cut short"):
         Tokenizer.load(file)
 
 

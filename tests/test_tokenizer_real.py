@@ -384,7 +384,7 @@ def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
 )
 def test_what_is_no_tokenizer_is_an_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "tokenizer.json").write_bytes(content)
-    with pytest.raises(ValueError, match=r"tokenizer\.json: expected"):
+    with pytest.raises(ValueError, match=r"tokenizer\.json(: expected| is not)"):
         load_tokenizer(tmp_path)
 
 
@@ -433,7 +433,7 @@ def test_a_misshapen_tokenizer_is_an_error(made: Recipe, message: str, tmp_path:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"{", "expected JSON"),
+        (b"{", "is not JSON"),
         (b"[]", "misshapen"),
         (b'{"bos_token": 5}', "a token's name must be text, found 5"),
         (b'{"bos_token": {}}', "misshapen .*KeyError"),
@@ -447,7 +447,7 @@ def test_a_misshapen_tokenizer_is_an_error(made: Recipe, message: str, tmp_path:
 def test_misshapen_settings_are_an_error(content: bytes, message: str, tmp_path: Path) -> None:
     write(tmp_path, document_of(qwen))
     (tmp_path / "tokenizer_config.json").write_bytes(content)
-    with pytest.raises(ValueError, match=rf"tokenizer_config\.json: .*{message}"):
+    with pytest.raises(ValueError, match=rf"tokenizer_config\.json.*{message}"):
         load_tokenizer(tmp_path)
 
 

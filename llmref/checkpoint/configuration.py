@@ -6,10 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from llmref.checkpoint.files import read_json, shortened, shown
+from llmref.checkpoint.files import read_values, shortened
 from llmref.config import ModelConfig
 from llmref.families import FAMILIES, family_of
 from llmref.families.values import read_token_ids
+from llmref.files import shown
 
 MODEL_TYPE = "llmref"  # our own format, which says any config
 MOST_BLOCKS = 10_000  # checked before a config is made, for it holds every block
@@ -29,12 +30,12 @@ def load_config(file: str | os.PathLike[str]) -> ModelConfig:
 
 def read_config(file: Path) -> tuple[str, ModelConfig]:
     """The family that a config.json names, or `MODEL_TYPE`, and the config, as `load_config` reads it."""
-    values = read_json(file)
+    values = read_values(file)
     family = _family(file, values)
     config = _checked(file, _from_json, values)
     generation = file.parent / "generation_config.json"
     if generation.is_file():
-        ends = _checked(generation, read_token_ids, read_json(generation))
+        ends = _checked(generation, read_token_ids, read_values(generation))
         config = _checked(generation, _ending_also, config, ends["eos_id"], *ends["stop_ids"])
     return family, config
 

@@ -1,22 +1,19 @@
 """The small files of a checkpoint. None is read that is larger than any honest one."""
 
-import json
-import math
 from pathlib import Path
-from reprlib import Repr
 from typing import Any
 
-# The largest that are known have 60 kB and 10 MB; parsed, a file may take twenty times its size. What a
+from llmref.families.difference import MOST_CONFIG_BYTES
+from llmref.files import read_object
+
+# The largest index that is known has 10 MB; parsed, a file may take twenty times its size. What a
 # tokenizer's files may have stands in `llmref.tokenizer.files`, which reads them.
 MOST_BYTES = {
-    "config.json": 4 * 2**20,
-    "generation_config.json": 4 * 2**20,
+    "config.json": MOST_CONFIG_BYTES,
+    "generation_config.json": MOST_CONFIG_BYTES,
     "model.safetensors.index.json": 64 * 2**20,
 }
 MOST_CHARACTERS = 500  # of what another part of the package says of a file, which may quote all of it
-
-_SHORT = Repr()
-_SHORT.maxstring = 80
 
 
 def existing(file: Path) -> Path:
@@ -34,32 +31,14 @@ def existing(file: Path) -> Path:
     return file
 
 
-def read_json(file: Path) -> dict[str, Any]:
-    """The object that a JSON file holds.
+def read_values(file: Path) -> dict[str, Any]:
+    """The object that one of the JSON files of a checkpoint holds.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is too large, is not JSON (which has neither NaN nor infinity), or is no object.
+        ValueError: If it is too large, is not JSON, or holds no object.
     """
-    data = existing(file).read_bytes()
-    try:
-        values = json.loads(data.decode("utf-8"), parse_constant=_finite, parse_float=_finite)
-    except RecursionError:
-        raise ValueError(f"{file} is not JSON that can be read: it is nested too deeply") from None
-    except ValueError as error:  # not UTF-8, not JSON, or a number that is none
-        raise ValueError(f"{file} is not JSON: {error}") from None
-    if not isinstance(values, dict):
-        raise ValueError(f"{file} must hold an object, found {shown(values)}")
-    return values
-
-
-def shown(value: object) -> str:
-    """A value that a file holds, short enough for an error.
-
-    >>> len(shown("x" * 10**6)), shown(list(range(10**6)))
-    (80, '[0, 1, 2, 3, 4, 5, ...]')
-    """
-    return _SHORT.repr(value)
+    return read_object(existing(file), MOST_BYTES[file.name])
 
 
 def shortened(error: Exception) -> str:
@@ -70,10 +49,3 @@ def shortened(error: Exception) -> str:
     """
     text = " ".join(str(error).split())
     return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 1]}…"
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"a number must be finite, found {text[:20]}")
-    return number

@@ -10,11 +10,12 @@ from torch import Tensor
 from llmref.checkpoint.configuration import MODEL_TYPE, read_config
 from llmref.checkpoint.contents import outline, stored_as, tensors_of
 from llmref.checkpoint.device import find_device
-from llmref.checkpoint.files import shortened, shown
+from llmref.checkpoint.files import shortened
 from llmref.checkpoint.folder import find_folder
 from llmref.checkpoint.tensors import DTYPES, INDEX, SINGLE, Found, find_tensors, mapped, stored_dtype
 from llmref.config import ModelConfig
 from llmref.families import FAMILIES, Stored
+from llmref.files import shown
 from llmref.model import Transformer
 from llmref.tokenizer import TextTokenizer, load_tokenizer
 

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from llmref.checkpoint.files import existing, read_json, shown
+from llmref.checkpoint.files import existing, read_values
+from llmref.files import shown
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -65,7 +66,7 @@ def read_index(folder: Path) -> dict[str, str]:
         ValueError: If it is not an index, or names anything else than a safetensors file beside it.
     """
     index = folder / INDEX
-    files = read_json(index).get("weight_map")
+    files = read_values(index).get("weight_map")
     if not isinstance(files, dict) or not files:
         raise ValueError(f"{index}: weight_map must name the file of each tensor, found {shown(files)}")
     for name, file in files.items():

@@ -1,6 +1,5 @@
 """How two configs differ, value by value: an architecture is a difference."""
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
@@ -8,8 +7,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from llmref.config import ModelConfig
+from llmref.files import read_object
 
 ABSENT = "-"
+MOST_CONFIG_BYTES = 4 * 2**20  # the largest config.json that is known has 60 kB
 
 
 class Difference(NamedTuple):
@@ -168,10 +169,8 @@ def _config(source: Source) -> ModelConfig:
         return family_of(source).read(source)
     file = Path(source)
     file = file / "config.json" if file.is_dir() else file
+    values = read_object(file, MOST_CONFIG_BYTES)
     try:
-        values = json.loads(file.read_text("utf-8"))
-        if not isinstance(values, dict):
-            raise ValueError(f"it must be an object, found {type(values).__name__}")
         return family_of(values).read(values)
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from None

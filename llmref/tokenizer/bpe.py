@@ -9,6 +9,7 @@ from typing import Literal
 
 from tokenizers.normalizers import NFC
 
+from llmref.files import read_json
 from llmref.tokenizer import files
 from llmref.tokenizer.added import check_allowed, check_text, cut, join_texts
 from llmref.tokenizer.alphabet import BYTE_ORDER, to_characters
@@ -300,7 +301,7 @@ class Tokenizer:
             FileNotFoundError: If there is no such file.
             ValueError: If it is damaged, or asks for something that this class does not do exactly.
         """
-        document = files.read_json(file)
+        document = read_json(file, files.LARGEST)
         try:
             return cls.from_document(document)
         except ValueError as error:

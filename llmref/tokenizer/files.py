@@ -108,37 +108,6 @@ def write(file: str | os.PathLike[str], document: dict[str, Any]) -> None:
         raise
 
 
-def read_text(file: str | os.PathLike[str], largest: int = LARGEST) -> str:
-    """Reads a text file of bounded size.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it has more bytes, or is not UTF-8.
-    """
-    size = Path(file).stat().st_size
-    if size > largest:
-        raise ValueError(f"{file} must have at most {largest:,} bytes, found {size:,}")
-    try:
-        return Path(file).read_bytes().decode()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file}: expected UTF-8, found a file that is damaged ({error})") from None
-
-
-def read_json(file: str | os.PathLike[str], largest: int = LARGEST) -> Any:
-    """Reads a JSON file of bounded size.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it has more bytes, or is not JSON.
-    """
-    try:
-        return json.loads(read_text(file, largest))
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(
-            f"{file}: expected JSON, found a file that is damaged or cut short ({error})"
-        ) from None
-
-
 def contents(document: object, special_names: Collection[str] = ()) -> Contents:
     """Reads byte-level BPE, and refuses every setting that ``Tokenizer`` would not carry out exactly.
 

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from llmref.files import read_json
 from llmref.tokenizer.bpe import Tokenizer
-from llmref.tokenizer.files import Unexpected, added, ids, read_json, shaped, template
+from llmref.tokenizer.files import LARGEST, Unexpected, added, ids, shaped, template
 from llmref.tokenizer.library import LibraryTokenizer
 from llmref.tokenizer.protocol import TextTokenizer
 from llmref.tokenizer.settings import Settings, read_settings
@@ -39,7 +40,7 @@ def load_tokenizer(path: str | os.PathLike[str]) -> TextTokenizer:
     file = path if path.is_file() else path / "tokenizer.json"
     if not file.is_file():
         raise FileNotFoundError(f"no checkpoint: {file} is missing")
-    document, settings = read_json(file), read_settings(file.parent)
+    document, settings = read_json(file, LARGEST), read_settings(file.parent)
     try:
         special_names = set[str]()
         if settings is not None:

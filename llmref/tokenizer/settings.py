@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from llmref.tokenizer.files import Unexpected, read_json, read_text, shaped
+from llmref.files import read_json, read_text
+from llmref.tokenizer.files import Unexpected, shaped
 
 LARGEST_SETTINGS = 16 * 2**20
 LARGEST_TEMPLATE = 2**17

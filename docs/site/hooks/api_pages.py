@@ -11,7 +11,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ORDER = (
-    *("config", "tokenizer", "chat", "embedding", "positions", "rope", "cache", "kernels", "attention"),
+    *("files", "config", "tokenizer", "chat", "embedding", "positions", "rope", "cache", "kernels", "attention"),
     *("feedforward", "normalization", "block", "deep_norm", "model", "decoding", "generation", "families"),
     *("checkpoint", "trace", "cost", "roofline", "training", "corpus", "tiny", "twins", "exercises", "cli"),
 )
