@@ -473,28 +473,31 @@ for name, one in (("right layout", model), ("wrong layout", wrong)):
 # ## Other forms of RoPE
 
 # %% name="partial"
-torch.manual_seed(0)
-some_head = torch.randn(1, 1, 12, 8)
-cos, sin = rotation(torch.arange(12)[None], head_dim=4)  # two pairs: half of this head
-partly = rotate(some_head, cos, sin)
-moved = (partly - some_head)[0, 0].abs()
-print("numbers of a head that turn:", (moved[1:] > 0).all(dim=0).tolist())
-assert not moved[:, 4:].any() and (moved[1:, :4] > 0).all()
+same = torch.tensor([1.0, 1.0, 0.0, 0.0] * 2).expand(1, 1, 12, 8)  # one vector, at twelve positions
+cos, sin = rotation(torch.arange(12)[None], head_dim=4, base=100.0)  # two pairs: half of this head
+partly = rotate(same, cos, sin)[0, 0]
+turns = (partly != partly[0]).any(dim=0)
+print("numbers that turn:", turns.nonzero().flatten().tolist())
+print("numbers that stay:", (~turns).nonzero().flatten().tolist())
+assert turns.tolist() == [True] * 4 + [False] * 4
 
 # %% name="partial-figure"
 from figures import figure, heatmap
 
 for page in figure(
     "partial",
-    en="How much each of the 8 numbers of a head changes at positions 0 to 11. The first four change at "
-    "every position but 0, the last four never.",
-    ko="위치 0부터 11까지, 헤드의 수 8개가 저마다 얼마나 달라지는지 나타낸 그림. 처음 네 개는 위치 0만 빼고 "
-    "모두 달라지고, 나머지 네 개는 전혀 달라지지 않습니다.",
+    en="One vector of 8 numbers at positions 0 to 11, a row for each position. The first four columns "
+    "change from row to row, columns 0 and 2 fast, 1 and 3 slowly. The last four keep "
+    "one colour from top to bottom.",
+    ko="수 8개짜리 벡터 하나를 위치 0부터 11까지 놓은 그림. 행 하나가 위치 하나입니다. 앞의 네 열은 행마다 "
+    "색이 달라지며, 열 0과 2는 빠르게, 열 1과 3은 천천히 달라집니다. "
+    "뒤의 네 열은 위에서 아래까지 색이 같습니다.",
     size=(4, 4),
 ):
     numbers = [str(number) for number in range(8)]
-    heatmap(page.axes, moved, rows=[str(position) for position in range(12)], columns=numbers)
-    page.axes.set_xlabel(page.text(en="number of the head", ko="헤드의 몇째 수"))
+    shown = partly + 1  # the numbers lie between -1 and 1, and the colours start at 0
+    heatmap(page.axes, shown, rows=[str(position) for position in range(12)], columns=numbers)
+    page.axes.set_xlabel(page.text(en="number within the head", ko="헤드 안의 번호"))
     page.axes.set_ylabel(page.text(en="position", ko="위치"))
 
 # %% name="bases"

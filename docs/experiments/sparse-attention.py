@@ -393,11 +393,13 @@ for page in figure(
 # %% name="first"
 from llmref.corpus import World
 
-texts = [text for text, _ in zip(World().documents(400, seed=99), range(400), strict=False)]
-texts = [ids for ids in map(tokenizer.encode, texts) if len(ids) > 60][:60]
+stories = {}
+for language in ("ko", "en"):
+    encoded = map(tokenizer.encode, World(languages=[language]).documents(400, seed=99))
+    stories[language] = [ids for ids in encoded if len(ids) > 60][:30]
 
 
-def mean_loss(mask):
+def mean_loss(texts, mask):
     """The loss per token of the tiny model, which looks through this mask."""
     total = tokens = 0
     for ids in texts:
@@ -409,11 +411,12 @@ def mean_loss(mask):
     return total / tokens
 
 
-print(f"everything in sight: {mean_loss(causal()):.3f}")
-for size in (8, 16):
-    alone, wider = mean_loss(causal() & window(size)), mean_loss(causal() & window(size + 4))
-    first = mean_loss(causal() & (window(size) | global_tokens(4)))
-    print(
-        f"window {size:2}: {alone:.3f}   four nearer tokens more: {wider:.3f}   the first four: {first:.3f}"
-    )
-    assert first < alone
+for language, texts in stories.items():
+    print(f"{language}: a story begins with ⊢ and", tokenizer.pieces(texts[0][:3]))
+    print(f"  everything in sight {mean_loss(texts, causal()):.3f}")
+    for size in (8, 16):
+        alone = mean_loss(texts, causal() & window(size))
+        wider = mean_loss(texts, causal() & window(size + 4))
+        first = mean_loss(texts, causal() & (window(size) | global_tokens(4)))
+        print(f"  window {size:2}: {alone:.3f}   four near more {wider:.3f}   first four {first:.3f}")
+        assert max(first, wider) < alone and (first < wider) == (language == "ko")
