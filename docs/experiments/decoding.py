@@ -12,7 +12,7 @@ import torch
 
 import llmref
 from llmref.corpus import World
-from llmref.decoding import strategy
+from llmref.decoding import strategy, uniforms
 from llmref.generation import beam_search
 
 torch.set_num_threads(1)
@@ -136,7 +136,7 @@ for language, prompt in prompts.items():
 logits = torch.zeros(1, tokenizer.vocab_size)
 logits[0, [1900, 17, 1200]] = 5.0  # three equal maxima
 for name, chooser in {"greedy": strategy(temperature=0), "top-k 1": strategy(top_k=1)}.items():
-    chosen = chooser.choose(logits).item()
+    chosen = chooser.choose(logits, uniforms(0, 1)).item()
     print(f"{name}: of the ids 17, 1200 and 1900, all equally likely, it takes {chosen}")
     assert chosen == 17
 
@@ -171,8 +171,7 @@ def chi_square(counts, probabilities):
 
 for prompt in prompts.values():
     logits = next_logits(prompt_ids(prompt))
-    generator = torch.Generator().manual_seed(1)
-    drawn = strategy().choose(logits.expand(draws, -1), generator).bincount(minlength=len(logits))
+    drawn = strategy().choose(logits.expand(draws, -1), uniforms(1, draws)).bincount(minlength=len(logits))
     print(f"{prompt} …: {draws:,} tokens drawn at temperature 1")
     for temperature in (1, 1.2):
         distance, p = chi_square(drawn, strategy(temperature).probabilities(logits))
@@ -183,14 +182,14 @@ for prompt in prompts.values():
 # %% name="write-many"
 def write_many(chooser, texts, seed):
     """So many texts at once, each from nothing but the token that begins every text."""
-    generator = torch.Generator().manual_seed(seed)
+    numbers = uniforms(seed, 128 * texts).view(128, texts)
     cache, written = llmref.GrowingCache(), [[] for _ in range(texts)]
     tokens = torch.full((texts, 1), model.config.bos_id)
     alive = torch.ones(texts, dtype=torch.bool)
     with torch.inference_mode():
         for place in range(128):
             hidden = model.hidden_states(tokens, torch.full((texts, 1), place), cache)
-            chosen = chooser.choose(model.lm_head(hidden[:, -1]), generator)
+            chosen = chooser.choose(model.lm_head(hidden[:, -1]), numbers[place])
             alive &= chosen != model.config.eos_id
             if not alive.any():
                 break

@@ -4,8 +4,9 @@ A strategy changes the logits in a few steps, and then makes one choice.
 """
 
 from llmref.decoding.cutting import MinP, Processor, Temperature, TopK, TopP
+from llmref.decoding.draw import draw, uniforms
 from llmref.decoding.penalties import FrequencyPenalty, Penalty, PresencePenalty, RepetitionPenalty, counts
-from llmref.decoding.strategy import Strategy, finite, strategy
+from llmref.decoding.strategy import Strategy, StrategySettings, finite, strategy
 
 __all__ = [
     "FrequencyPenalty",
@@ -15,10 +16,13 @@ __all__ = [
     "Processor",
     "RepetitionPenalty",
     "Strategy",
+    "StrategySettings",
     "Temperature",
     "TopK",
     "TopP",
     "counts",
+    "draw",
     "finite",
     "strategy",
+    "uniforms",
 ]

@@ -5,12 +5,14 @@ The order is fixed: penalties (which look at the text so far), temperature, top-
 
 import math
 from dataclasses import dataclass
+from typing import TypedDict
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from llmref.decoding.cutting import MinP, Processor, Temperature, TopK, TopP
+from llmref.decoding.draw import draw
 from llmref.decoding.penalties import FrequencyPenalty, Penalty, PresencePenalty, RepetitionPenalty
 
 
@@ -72,7 +74,7 @@ class Strategy:
     def choose(
         self,
         logits: Float[Tensor, "batch vocab"],
-        generator: torch.Generator | None = None,
+        uniform: Float[Tensor, "batch"] | None = None,
         ids: Int[Tensor, "batch tokens"] | None = None,
         prompt_length: int = 0,
     ) -> Int[Tensor, "batch"]:
@@ -80,14 +82,31 @@ class Strategy:
 
         Args:
             logits: What the model gave for the next token.
-            generator: Where the randomness comes from; on the CPU, so that a seed means the same anywhere.
+            uniform: A random number in [0, 1) for each row, of `uniforms`; greedy needs none.
             ids: The text so far, where there are penalties: the prompt, and what was written after it.
             prompt_length: How many of these ids are the prompt.
+
+        Raises:
+            ValueError: As `probabilities`, or if a draw is given no random numbers.
         """
         probabilities = self.probabilities(logits, ids, prompt_length)
         if self.greedy:
             return probabilities.argmax(dim=-1)
-        return torch.multinomial(probabilities.cpu(), 1, generator=generator)[:, 0].to(logits.device)
+        if uniform is None:
+            raise ValueError("a draw needs a random number for each row, found none: give uniform")
+        return draw(probabilities, uniform.to(logits.device))
+
+
+class StrategySettings(TypedDict, total=False):
+    """The settings of `strategy`, for the functions that pass them on; what each means is said there."""
+
+    temperature: float
+    top_k: int | None
+    top_p: float | None
+    min_p: float | None
+    repetition_penalty: float
+    frequency_penalty: float
+    presence_penalty: float
 
 
 def strategy(

@@ -7,7 +7,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from llmref.cache import Cache, GrowingCache
-from llmref.decoding import Strategy
+from llmref.decoding import Strategy, uniforms
 from llmref.model import Transformer, sequential_positions
 
 
@@ -60,16 +60,15 @@ def allowed_steps(model: Transformer, ids: list[int], max_new_tokens: int) -> in
 def write(
     model: Transformer, ids: list[int], strategy: Strategy, steps: int, seed: int | None, cache: Cache
 ) -> Iterator[int]:
-    generator = torch.Generator()
-    generator.seed() if seed is None else generator.manual_seed(seed)
+    numbers = uniforms(seed, steps).to(model.device)
     tokens: Int[Tensor, "batch tokens"] = torch.tensor([ids], device=model.device)
     so_far, position = tokens, 0
-    for _ in range(steps):
+    for step in range(steps):
         with torch.inference_mode():
             hidden = model.hidden_states(tokens, sequential_positions(tokens, position), cache)
             logits = model.logits(hidden[:, -1])
             position += tokens.shape[1]
-            chosen = strategy.choose(logits, generator, so_far, prompt_length=len(ids))
+            chosen = strategy.choose(logits, numbers[step, None], so_far, prompt_length=len(ids))
         token_id = int(chosen)
         if token_id in model.config.end_ids:
             return

@@ -1,8 +1,9 @@
 """Text in, text out: the loop between a tokenizer's two ends."""
 
 from collections.abc import Collection, Iterator, Sequence
+from typing import Unpack
 
-from llmref.decoding import strategy
+from llmref.decoding import StrategySettings, strategy
 from llmref.generation.loop import generate_ids
 from llmref.model import Transformer
 from llmref.tokenizer import TextTokenizer
@@ -14,15 +15,9 @@ def stream(
     prompt: str | Sequence[int],
     *,
     max_new_tokens: int = 64,
-    temperature: float = 0.8,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    min_p: float | None = None,
-    repetition_penalty: float = 1.0,
-    frequency_penalty: float = 0.0,
-    presence_penalty: float = 0.0,
     seed: int | None = None,
     stop: str | Collection[str] = (),
+    **settings: Unpack[StrategySettings],
 ) -> Iterator[str]:
     """The text that follows a prompt, piece by piece; no piece ever holds half a character.
 
@@ -31,15 +26,9 @@ def stream(
         tokenizer: Its tokenizer.
         prompt: The text to go on from, or its ids as they are: those of a chat, for instance.
         max_new_tokens: How many new tokens at most; the context length is a limit of its own.
-        temperature: 0 is greedy; higher is more varied.
-        top_k: Draw from so many likeliest tokens only.
-        top_p: Draw from the likeliest tokens that reach this probability only.
-        min_p: Draw only from tokens at least this many times as likely as the likeliest.
-        repetition_penalty: Over 1 makes every token of the text so far less likely, the prompt's too.
-        frequency_penalty: Taken from a logit for each time that the token was written after the prompt.
-        presence_penalty: Taken once from the logit of every token that was written after the prompt.
         seed: The same seed gives the same text.
         stop: End before whichever of these texts is whole first, also where it spans several tokens.
+        settings: How a token is chosen: those of `strategy`. The temperature is 0.8 if not given.
 
     Raises:
         ValueError: If the prompt is empty or too long, a setting is out of range, or a stop text is empty.
@@ -50,15 +39,8 @@ def stream(
     >>> "".join(pieces) == generate(model, tokenizer, "옛날에", max_new_tokens=8, seed=0)
     True
     """
-    chooser = strategy(
-        temperature,
-        top_k,
-        top_p,
-        min_p=min_p,
-        repetition_penalty=repetition_penalty,
-        frequency_penalty=frequency_penalty,
-        presence_penalty=presence_penalty,
-    )
+    usual: StrategySettings = {"temperature": 0.8}
+    chooser = strategy(**(usual | settings))
     stops = (stop,) if isinstance(stop, str) else tuple(stop)
     if "" in stops:
         raise ValueError("a stop text must not be empty")
@@ -122,15 +104,9 @@ def generate(
     prompt: str | Sequence[int],
     *,
     max_new_tokens: int = 64,
-    temperature: float = 0.8,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    min_p: float | None = None,
-    repetition_penalty: float = 1.0,
-    frequency_penalty: float = 0.0,
-    presence_penalty: float = 0.0,
     seed: int | None = None,
     stop: str | Collection[str] = (),
+    **settings: Unpack[StrategySettings],
 ) -> str:
     """The text that follows a prompt, whole; the arguments and errors are those of `stream`.
 
@@ -141,19 +117,5 @@ def generate(
     ...
     ValueError: the prompt is empty: give at least one character
     """
-    pieces = stream(
-        model,
-        tokenizer,
-        prompt,
-        max_new_tokens=max_new_tokens,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        min_p=min_p,
-        repetition_penalty=repetition_penalty,
-        frequency_penalty=frequency_penalty,
-        presence_penalty=presence_penalty,
-        seed=seed,
-        stop=stop,
-    )
+    pieces = stream(model, tokenizer, prompt, max_new_tokens=max_new_tokens, seed=seed, stop=stop, **settings)
     return "".join(pieces)
