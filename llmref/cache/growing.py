@@ -4,7 +4,16 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from llmref.cache.protocol import Keys, NewKey, NewValue, Values, bytes_of, check_rows
+from llmref.cache.protocol import (
+    Keys,
+    NewKey,
+    NewValue,
+    Values,
+    bytes_of,
+    check_rows,
+    check_selection,
+    without_shared_padding,
+)
 
 
 class GrowingCache:
@@ -46,6 +55,17 @@ class GrowingCache:
             self.keys[block] = torch.cat([self.keys[block], key], dim=2)
             self.values[block] = torch.cat([self.values[block], value], dim=2)
         return self.keys[block], self.values[block]
+
+    def select(self, rows: list[int]) -> None:
+        """Go on with these rows, without what is padding in all of them."""
+        assert self.positions is not None, "extend() comes first"
+        check_selection(rows, len(self.positions))
+        positions = self.positions[rows]
+        seen = without_shared_padding(positions)
+        self.positions = positions[:, seen]
+        for block in range(len(self.keys)):
+            self.keys[block] = self.keys[block][rows][:, :, seen]
+            self.values[block] = self.values[block][rows][:, :, seen]
 
     @property
     def n_tokens(self) -> int:

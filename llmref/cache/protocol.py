@@ -31,6 +31,15 @@ class Cache(Protocol):
     def update(self, block: int, key: NewKey, value: NewValue) -> tuple[Keys, Values]:
         """Store the new tokens' keys and values of one block; gives those that this pass may look at."""
 
+    def select(self, rows: list[int]) -> None:
+        """Between two passes: go on with these rows, in this order; a row may come more than once.
+
+        What is padding in all of them may be forgotten.
+
+        Raises:
+            ValueError: If there is no such row; the cache is then as it was.
+        """
+
     @property
     def n_tokens(self) -> int:
         """How many tokens it was given in each row, padding included."""
@@ -53,3 +62,22 @@ def check_rows(rows: int, positions: Int[Tensor, "batch tokens"]) -> None:
     """
     if len(positions) != rows:
         raise ValueError(f"this cache holds {rows} rows, found a batch of {len(positions)}")
+
+
+def check_selection(rows: list[int], held: int) -> None:
+    """Only rows that a cache holds can be selected.
+
+    Raises:
+        ValueError: If there is none, or one that it does not hold.
+    """
+    if not rows:
+        raise ValueError("select at least one row of a cache, found none")
+    for row in rows:
+        if not 0 <= row < held:
+            raise ValueError(f"this cache holds rows 0 to {held - 1}, found row {row}")
+
+
+def without_shared_padding(positions: Int[Tensor, "batch keys"]) -> slice | Tensor:
+    """The keys that stand somewhere in at least one row, as an index: most often all of them."""
+    seen = (positions >= 0).any(dim=0)
+    return slice(None) if seen.all() else seen

@@ -54,6 +54,11 @@ class QuantizedCache:
         keys, values = (dequantize(*pair, key.dtype) for pair in zip(numbers, scales, strict=True))
         return keys, values
 
+    def select(self, rows: list[int]) -> None:
+        """Go on with these rows, in both caches."""
+        self.numbers.select(rows)
+        self.scales.select(rows)
+
     @property
     def error(self) -> float:
         """The most that any number so far can be off, beside its rounding to the model's dtype."""

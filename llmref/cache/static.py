@@ -4,7 +4,15 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from llmref.cache.protocol import Keys, NewKey, NewValue, Values, bytes_of, check_rows
+from llmref.cache.protocol import (
+    Keys,
+    NewKey,
+    NewValue,
+    Values,
+    bytes_of,
+    check_rows,
+    check_selection,
+)
 from llmref.config import ModelConfig
 
 
@@ -66,6 +74,14 @@ class StaticCache:
         self.keys[block][:, :, self.slots] = key
         self.values[block][:, :, self.slots] = value
         return self.keys[block], self.values[block]
+
+    def select(self, rows: list[int]) -> None:
+        """Go on with these rows, in memory of their own; the length stays."""
+        check_selection(rows, len(self.positions))
+        self.positions = self.positions[rows]
+        for block in range(len(self.keys)):
+            self.keys[block] = self.keys[block][rows]
+            self.values[block] = self.values[block][rows]
 
     @property
     def n_tokens(self) -> int:

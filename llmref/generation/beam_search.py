@@ -99,13 +99,5 @@ def beam_search(
         if len(finished) == beams and hope <= finished[-1].score:
             return finished
         tokens = torch.tensor([beam.ids[-1:] for beam in running], device=model.device)
-        _keep(cache, rows)
+        cache.select(rows)
     return sorted(finished + running, key=lambda beam: -beam.score)[:beams]
-
-
-def _keep(cache: GrowingCache, rows: list[int]) -> None:
-    """Give each beam the keys and values of the beam that it goes on from."""
-    assert cache.positions is not None
-    cache.positions = cache.positions[rows]
-    cache.keys = [key[rows] for key in cache.keys]
-    cache.values = [value[rows] for value in cache.values]
