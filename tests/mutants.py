@@ -508,8 +508,8 @@ MUTANTS = (
     Mutant(
         "top-p drops the token that crosses the threshold",
         "decoding/cutting.py",
-        "before >= self.p",
-        "before + probabilities >= self.p",
+        "before >= p)",
+        "sums >= p)",
         ("test_decoding.py",),
     ),
     Mutant(

@@ -35,9 +35,11 @@ def generate_ids(
 
     Raises:
         ValueError: If the prompt is empty or longer than the context, an id is out of range,
-            `max_new_tokens` is negative, or the cache already holds tokens.
+            `max_new_tokens` is negative, the strategy bans or forces ids that are not there, or the cache
+            already holds tokens.
     """
     steps = allowed_steps(model, ids, max_new_tokens)
+    strategy.check(model.config.vocab_size)
     if cache is not None and cache.n_tokens:
         raise ValueError(f"generation needs an empty cache, found one that holds {cache.n_tokens} tokens")
     return write(model, ids, strategy, steps, seed, cache or GrowingCache())

@@ -40,7 +40,7 @@ def stream(
     True
     """
     usual: StrategySettings = {"temperature": 0.8}
-    chooser = strategy(**(usual | settings))
+    chooser = strategy(**(usual | settings), end_ids=model.config.end_ids)
     stops = (stop,) if isinstance(stop, str) else tuple(stop)
     if "" in stops:
         raise ValueError("a stop text must not be empty")
