@@ -35,18 +35,32 @@ from llmref.config import (
 )
 from llmref.cost import cost
 from llmref.decoding import (
+    BannedTokens,
+    Epsilon,
+    ForcedTokens,
     FrequencyPenalty,
+    MinimumLength,
     MinP,
+    NoRepeatNGrams,
     PresencePenalty,
     RepetitionPenalty,
     Strategy,
     Temperature,
     TopK,
     TopP,
+    Typical,
     strategy,
 )
 from llmref.families import diff
-from llmref.generation import Beam, beam_search, generate, generate_ids, prompt_ids, stream
+from llmref.generation import (
+    Beam,
+    beam_search,
+    contrastive_search,
+    generate,
+    generate_ids,
+    prompt_ids,
+    stream,
+)
 from llmref.model import Transformer, sequential_positions
 from llmref.roofline import Device, roofline
 from llmref.tiny import load_tiny
@@ -57,13 +71,16 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AttentionConfig",
+    "BannedTokens",
     "Beam",
     "BlockConfig",
     "ChatTemplate",
     "Cut",
     "Device",
     "DynamicNtkScaling",
+    "Epsilon",
     "FeedForwardConfig",
+    "ForcedTokens",
     "FrequencyPenalty",
     "GrowingCache",
     "LibraryTokenizer",
@@ -72,8 +89,10 @@ __all__ = [
     "LongRopeScaling",
     "Mask",
     "MinP",
+    "MinimumLength",
     "ModelConfig",
     "MultiHeadAttention",
+    "NoRepeatNGrams",
     "NormConfig",
     "PresencePenalty",
     "QuantizedCache",
@@ -89,10 +108,12 @@ __all__ = [
     "TopP",
     "Trace",
     "Transformer",
+    "Typical",
     "YarnScaling",
     "beam_search",
     "blocks",
     "causal",
+    "contrastive_search",
     "cost",
     "cutting",
     "diff",

@@ -1,4 +1,4 @@
-"""Every step of a strategy against the peer library's, on the same logits: the same bits where they can be."""
+"""Each step of a strategy against the peer library's on the same logits: the same bits where they can be."""
 
 import math
 from collections.abc import Callable

@@ -11,7 +11,7 @@ from llmref.decoding.constraints import (
     NoRepeatNGrams,
 )
 from llmref.decoding.cutting import Epsilon, MinP, Processor, Temperature, TopK, TopP, Typical
-from llmref.decoding.draw import draw, uniforms
+from llmref.decoding.draw import draw, first_largest, uniforms
 from llmref.decoding.penalties import FrequencyPenalty, Penalty, PresencePenalty, RepetitionPenalty, counts
 from llmref.decoding.strategy import Strategy, StrategySettings, finite, strategy
 
@@ -37,6 +37,7 @@ __all__ = [
     "counts",
     "draw",
     "finite",
+    "first_largest",
     "strategy",
     "uniforms",
 ]

@@ -1,10 +1,19 @@
-"""A draw: one uniform number chooses one token."""
+"""One choice: the likeliest token, or a draw, in which one uniform number chooses."""
 
 import torch
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Float, Float64, Int, Num
 from torch import Tensor
 
 PARTS = 2.0**52  # so many equal parts make up a probability of 1: whole numbers that float64 holds exactly
+
+
+def first_largest(numbers: Num[Tensor, "*batch numbers"]) -> Int[Tensor, "*batch"]:
+    """Where the largest number of each row stands; of equals, the first, which `argmax` does not promise.
+
+    >>> first_largest(torch.tensor([[1.0, 3.0, 3.0]])).tolist()
+    [1]
+    """
+    return (numbers == numbers.amax(dim=-1, keepdim=True)).int().argmax(dim=-1)
 
 
 def draw(

@@ -22,7 +22,7 @@ from llmref.decoding.constraints import (
     NoRepeatNGrams,
 )
 from llmref.decoding.cutting import Epsilon, MinP, Processor, Temperature, TopK, TopP, Typical
-from llmref.decoding.draw import draw
+from llmref.decoding.draw import draw, first_largest
 from llmref.decoding.penalties import FrequencyPenalty, Penalty, PresencePenalty, RepetitionPenalty
 
 
@@ -84,9 +84,7 @@ class Strategy:
         for processor in self.processors:
             logits = processor(logits)
         if self.greedy:
-            # argmax does not promise which of equal maxima it gives; the first of them is the lowest id.
-            first = (logits == logits.amax(dim=-1, keepdim=True)).int().argmax(dim=-1)
-            return torch.nn.functional.one_hot(first, logits.shape[-1]).float()
+            return torch.nn.functional.one_hot(first_largest(logits), logits.shape[-1]).float()
         return logits.softmax(dim=-1)
 
     def check(self, vocab_size: int) -> None:
