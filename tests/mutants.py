@@ -477,6 +477,20 @@ MUTANTS = (
         ("test_cache.py",),
     ),
     Mutant(
+        "a static cache goes back, and what it forgot can still be seen",
+        "cache/static.py",
+        "self.positions[:, n_tokens:] = -1",
+        "self.positions[:, n_tokens:] = self.positions[:, n_tokens:]",
+        ("test_cache.py",),
+    ),
+    Mutant(
+        "a growing cache goes back one token too far",
+        "cache/growing.py",
+        "self.positions = self.positions[:, :n_tokens]",
+        "self.positions = self.positions[:, : max(n_tokens - 1, 0)]",
+        ("test_cache.py",),
+    ),
+    Mutant(
         "an 8-bit integer overflows at the largest number",
         "cache/quantized.py",
         "amax(dim=-1, keepdim=True) / 127",

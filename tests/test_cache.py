@@ -287,6 +287,50 @@ def test_a_static_cache_of_another_dtype_is_an_error() -> None:
         model(torch.tensor([[1]]), torch.tensor([[0]]), StaticCache(model.config, 4))
 
 
+# Going back
+
+
+def croppable(kind: str, config: ModelConfig, batch: int = 1) -> Cache:
+    return QuantizedCache() if kind == "quantized" else make_cache(kind, config, batch)
+
+
+@pytest.mark.parametrize("kind", ["growing", "static", "quantized"])
+@given(config=configs, read=st.integers(1, 12), kept=st.integers(0, 12), more=st.integers(1, 6))
+def test_what_a_cache_forgot_is_as_if_it_had_never_come(
+    kind: str, config: ModelConfig, read: int, kept: int, more: int
+) -> None:
+    kept = min(kept, read)
+    ids, others = random_ids(2, kept + more, seed=more), random_ids(2, read - kept, seed=read + 50)
+    positions = sequential_positions(ids)
+    cache, fresh = croppable(kind, config, batch=2), croppable(kind, config, batch=2)
+    in_chunks(config, torch.cat([ids[:, :kept], others], 1), torch.arange(read).expand(2, -1), [read], cache)
+    cache.crop(kept)
+    assert cache.n_tokens == kept
+    found = in_chunks(config, ids[:, kept:], positions[:, kept:], [more], cache)
+    expected = in_chunks(config, ids, positions, [kept + more], fresh)[:, kept:]
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    assert cache.n_bytes == fresh.n_bytes
+
+
+@pytest.mark.parametrize("kind", ["growing", "static", "quantized"])
+def test_a_cache_keeps_no_more_than_it_holds(kind: str) -> None:
+    cache = croppable(kind, small_config())
+    cache.crop(0)
+    in_chunks(small_config(), random_ids(1, 3), torch.arange(3)[None], [3], cache)
+    for wrong in (4, -1):
+        with pytest.raises(ValueError, match=f"holds 3 tokens, so it can keep 0 to 3 of them, found {wrong}"):
+            cache.crop(wrong)
+    assert cache.n_tokens == 3
+
+
+def test_a_static_cache_that_went_back_has_room_again() -> None:
+    cache = StaticCache(small_config(), length=4)
+    for _ in range(3):
+        in_chunks(small_config(), random_ids(1, 4), torch.arange(4)[None], [4], cache)
+        cache.crop(0)
+    assert cache.key_positions(0).tolist() == [[-1] * 4]
+
+
 # Bad input
 
 

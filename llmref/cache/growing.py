@@ -10,6 +10,7 @@ from llmref.cache.protocol import (
     NewValue,
     Values,
     bytes_of,
+    check_crop,
     check_rows,
     check_selection,
     without_shared_padding,
@@ -66,6 +67,14 @@ class GrowingCache:
         for block in range(len(self.keys)):
             self.keys[block] = self.keys[block][rows][:, :, seen]
             self.values[block] = self.values[block][rows][:, :, seen]
+
+    def crop(self, n_tokens: int) -> None:
+        """Keep so many tokens, and forget those that came after them."""
+        check_crop(self, n_tokens)
+        if self.positions is not None:
+            self.positions = self.positions[:, :n_tokens]
+            self.keys = [key[:, :, :n_tokens] for key in self.keys]
+            self.values = [value[:, :, :n_tokens] for value in self.values]
 
     @property
     def n_tokens(self) -> int:

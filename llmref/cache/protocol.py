@@ -40,6 +40,13 @@ class Cache(Protocol):
             ValueError: If there is no such row; the cache is then as it was.
         """
 
+    def crop(self, n_tokens: int) -> None:
+        """Keep so many of the tokens it was given in each row, and forget those that came after them.
+
+        Raises:
+            ValueError: If it holds fewer, or cannot go back; the cache is then as it was.
+        """
+
     @property
     def n_tokens(self) -> int:
         """How many tokens it was given in each row, padding included."""
@@ -81,3 +88,16 @@ def without_shared_padding(positions: Int[Tensor, "batch keys"]) -> slice | Tens
     """The keys that stand somewhere in at least one row, as an index: most often all of them."""
     seen = (positions >= 0).any(dim=0)
     return slice(None) if seen.all() else seen
+
+
+def check_crop(cache: Cache, n_tokens: int) -> None:
+    """A cache can be cut back to what it holds, and no further.
+
+    Raises:
+        ValueError: If it is to keep more tokens than it holds, or fewer than none.
+    """
+    if not 0 <= n_tokens <= cache.n_tokens:
+        raise ValueError(
+            f"this cache holds {cache.n_tokens} tokens, so it can keep 0 to {cache.n_tokens} of them, "
+            f"found {n_tokens}"
+        )

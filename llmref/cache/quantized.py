@@ -59,6 +59,11 @@ class QuantizedCache:
         self.numbers.select(rows)
         self.scales.select(rows)
 
+    def crop(self, n_tokens: int) -> None:
+        """Cut back both caches; the bound of the error stays that of all tokens so far."""
+        self.numbers.crop(n_tokens)
+        self.scales.crop(n_tokens)
+
     @property
     def error(self) -> float:
         """The most that any number so far can be off, beside its rounding to the model's dtype."""

@@ -101,6 +101,17 @@ class RollingCache:
             self.keys[block] = self.keys[block][rows][:, :, index]
             self.values[block] = self.values[block][rows][:, :, index]
 
+    def crop(self, n_tokens: int) -> None:
+        """Refuses: the tokens that a shorter text would look at may be gone.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError(
+            "a rolling cache cannot be cut back: what the window had left behind is gone, and the tokens "
+            "that stay would look at it again; use a growing, static or quantized cache"
+        )
+
     @property
     def n_bytes(self) -> int:
         """The bytes of the keys and values that are kept between two passes."""

@@ -10,6 +10,7 @@ from llmref.cache.protocol import (
     NewValue,
     Values,
     bytes_of,
+    check_crop,
     check_rows,
     check_selection,
 )
@@ -82,6 +83,12 @@ class StaticCache:
         for block in range(len(self.keys)):
             self.keys[block] = self.keys[block][rows]
             self.values[block] = self.values[block][rows]
+
+    def crop(self, n_tokens: int) -> None:
+        """Empty the slots after so many tokens; their numbers stay, but nobody may look at them."""
+        check_crop(self, n_tokens)
+        self.used = n_tokens
+        self.positions[:, n_tokens:] = -1
 
     @property
     def n_tokens(self) -> int:
