@@ -497,6 +497,56 @@ MUTANTS = (
         "amax(dim=-1, keepdim=True) / 128",
         ("test_cache_quantized.py",),
     ),
+    # Speculative decoding
+    Mutant(
+        "a drafted token stays as often as the draft expects it",
+        "generation/speculative.py",
+        "stays = uniforms[:-1] * q[places, drafted] < p[places, drafted]",
+        "stays = uniforms[:-1] < q[places, drafted]",
+        ("test_generation_speculative.py",),
+    ),
+    Mutant(
+        "a refused token is replaced by one of the model's whole distribution",
+        "generation/speculative.py",
+        "rest = (p[accepted] - q[accepted]).clamp(min=0)",
+        "rest = p[accepted]",
+        ("test_generation_speculative.py",),
+    ),
+    Mutant(
+        "the draws of the draft decide whether they stay",
+        "generation/speculative.py",
+        "to_decide[: len(drafted) + 1]",
+        "torch.cat([to_draft[: len(drafted)], to_decide[-1:]])",
+        ("test_generation_speculative.py",),
+    ),
+    Mutant(
+        "what was refused stays in the cache",
+        "generation/speculative.py",
+        "cache.crop(len(text) + accepted)",
+        "cache.crop(len(text) + len(drafted))",
+        ("test_generation_speculative.py",),
+    ),
+    Mutant(
+        "penalties do not see the drafted tokens",
+        "generation/speculative.py",
+        "whole[:, : len(text) + place]",
+        "whole[:, : len(text)]",
+        ("test_generation_speculative.py",),
+    ),
+    Mutant(
+        "a draft crosses the place where the rotation changes",
+        "generation/speculative.py",
+        "end - len(text) - 1, room_in_a_pass(model.config, len(text))",
+        "end - len(text) - 1",
+        ("test_generation_speculative.py",),
+    ),
+    Mutant(
+        "a draft model goes on from what was refused",
+        "generation/draft.py",
+        "self.cache.crop(kept)",
+        "self.cache.crop(len(self.read))",
+        ("test_generation_speculative.py",),
+    ),
     # Model and generation
     Mutant(
         "the embedding's multiplier is lost",

@@ -16,9 +16,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from llmref.cache import Cache, GrowingCache
-from llmref.decoding import Strategy, draw
+from llmref.config import DynamicNtkScaling, LongRopeScaling, ModelConfig
+from llmref.decoding import Strategy, draw, uniforms
 from llmref.generation.draft import Draft, Proposal
-from llmref.generation.loop import allowed_steps, uniforms
+from llmref.generation.loop import allowed_steps
 from llmref.model import Transformer, sequential_positions
 
 
@@ -86,7 +87,7 @@ def accept(
         rest = (p[accepted] - q[accepted]).clamp(min=0)
         if not rest.any():  # p and q differ by their rounding alone
             rest = p[accepted]
-    return accepted, int(draw(rest[None], uniforms[-1:]))
+    return accepted, int(draw(rest[None] / rest.sum(), uniforms[-1:]))
 
 
 def speculate(
@@ -125,7 +126,7 @@ def speculate(
     >>> import llmref
     >>> from llmref.generation import PromptLookup
     >>> model, tokenizer = llmref.load_tiny()
-    >>> ids = [model.config.bos_id, *tokenizer.encode("one two three one two three one")]
+    >>> ids = [model.config.bos_id, *tokenizer.encode("Minji likes apples. Minji likes")]
     >>> greedy, report = llmref.strategy(temperature=0), SpeculationReport()
     >>> found = list(speculate(model, ids, greedy, 12, draft=PromptLookup(), report=report))
     >>> found == list(llmref.generate_ids(model, ids, greedy, 12)), report.passes < len(found)
@@ -161,7 +162,8 @@ def write(
     text, end = list(ids), len(ids) + steps
     decisions = uniforms(seed, steps * (2 * draft_tokens + 1)).reshape(steps, 2 * draft_tokens + 1)
     for to_draft, to_decide in zip(*decisions.split([draft_tokens, draft_tokens + 1], dim=1), strict=True):
-        room = min(draft_tokens, end - len(text) - 1)  # a token of the model's own follows those of the draft
+        # A token of the model's own follows those of the draft.
+        room = min(draft_tokens, end - len(text) - 1, room_in_a_pass(model.config, len(text)))
         with torch.inference_mode():
             proposal = draft.propose(text, len(ids), strategy, to_draft[:room])
             p = check(model, text, proposal.ids, strategy, len(ids), cache)
@@ -203,8 +205,29 @@ def check(
     return torch.cat(rows)
 
 
+def room_in_a_pass(config: ModelConfig, length: int) -> int:
+    """How many tokens can join the last one of a text in a pass that rotates as passes of one token do.
+
+    Dynamic NTK and long-rope turn queries and keys by how long the text is when they are computed. Once that
+    differs from one token to the next, tokens must come one by one, or the text would be another.
+
+    >>> import llmref
+    >>> room_in_a_pass(llmref.load_tiny()[0].config, length=100)
+    156
+    """
+    room = config.context_length - length
+    for block in config.blocks:
+        scaling = None if block.attention.rope is None else block.attention.rope.scaling
+        match scaling:
+            case DynamicNtkScaling(original_context_length=original):
+                room = min(room, max(original - length, 0))
+            case LongRopeScaling(original_context_length=original) if length <= original:
+                room = min(room, original - length)
+    return room
+
+
 def given_by(proposal: Proposal, p: Float[Tensor, "places vocab"]) -> Float[Tensor, "drafted vocab"]:
-    """The distributions that a proposal was drawn from: all on its tokens, where nothing was left to chance."""
+    """The distributions that a proposal was drawn from; all on its tokens if nothing was left to chance."""
     if proposal.probabilities is not None:
         return proposal.probabilities.to(p)
     drafted = torch.tensor(proposal.ids, dtype=torch.long, device=p.device)
