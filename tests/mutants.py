@@ -492,9 +492,9 @@ MUTANTS = (
     ),
     Mutant(
         "an 8-bit integer overflows at the largest number",
-        "cache/quantized.py",
-        "amax(dim=-1, keepdim=True) / 127",
-        "amax(dim=-1, keepdim=True) / 128",
+        "quantization/integers.py",
+        "amax(dim=-1, keepdim=True) / largest",
+        "amax(dim=-1, keepdim=True) / (largest + 1)",
         ("test_cache_quantized.py",),
     ),
     # Speculative decoding

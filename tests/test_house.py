@@ -31,6 +31,7 @@ ORDER = (
     "embedding",
     "positions",
     "rope",
+    "quantization",
     "cache",
     "normalization",
     "kernels",
@@ -73,6 +74,7 @@ CODE = {
     "flash-attention": "attention/flash.py",
     "latent-attention": "attention/latent.py",
     "residual-norm": "normalization.py",
+    "quantization": "quantization",
     "full-model": "model.py",
     "training": "training",
 }
