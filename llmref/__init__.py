@@ -62,6 +62,7 @@ from llmref.generation import (
     stream,
 )
 from llmref.model import Transformer, sequential_positions
+from llmref.quantization import Quantization, quantize
 from llmref.roofline import Device, roofline
 from llmref.tiny import load_tiny
 from llmref.tokenizer import LibraryTokenizer, TextTokenizer, Tokenizer, load_tokenizer
@@ -95,6 +96,7 @@ __all__ = [
     "NoRepeatNGrams",
     "NormConfig",
     "PresencePenalty",
+    "Quantization",
     "QuantizedCache",
     "RepetitionPenalty",
     "RollingCache",
@@ -126,6 +128,7 @@ __all__ = [
     "load_tiny",
     "load_tokenizer",
     "prompt_ids",
+    "quantize",
     "random_blocks",
     "roofline",
     "save",

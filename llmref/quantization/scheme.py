@@ -9,6 +9,7 @@ from llmref.quantization.linear import Int4Linear, Int8Linear, QuantizedLinear
 
 Kind = Literal["int8", "int4"]
 GROUP_SIZE = 32  # of int4, where none is given
+LARGEST_GROUP = 4096
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,10 @@ class Quantization:
     >>> Quantization("int4", group_size=5)
     Traceback (most recent call last):
     ...
-    ValueError: the group_size of int4 must be an even number above 0, found 5
+    ValueError: the group_size of int4 must be an even number from 2 to 4096, found 5
     """
 
-    kind: Kind
+    kind: str
     group_size: int | None = None
 
     def __post_init__(self) -> None:
@@ -41,8 +42,10 @@ class Quantization:
             if self.group_size is None:
                 object.__setattr__(self, "group_size", GROUP_SIZE)
             size = self.group_size
-            if type(size) is not int or size < 2 or size % 2 != 0:
-                raise ValueError(f"the group_size of int4 must be an even number above 0, found {size!r}")
+            if type(size) is not int or not 2 <= size <= LARGEST_GROUP or size % 2 != 0:
+                raise ValueError(
+                    f"the group_size of int4 must be an even number from 2 to {LARGEST_GROUP}, found {size!r}"
+                )
 
     def layer(self, linear: nn.Linear) -> QuantizedLinear:
         """The layer that takes a linear layer's place."""
