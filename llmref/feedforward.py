@@ -44,11 +44,15 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Float[Tensor, "*tokens d_model"]) -> Float[Tensor, "*tokens d_model"]:
         """What the layer adds to the residual stream; no token sees another."""
-        if self.gate is None:
-            hidden = self.activation(self.up(x))
+        gate, up = self.project(x)
+        if gate is None:
+            hidden = self.activation(up)
         else:
-            gate, up = self.gate(x), self.up(x)
             if self.config.limit is not None:
                 gate, up = gate.clamp(max=self.config.limit), up.clamp(-self.config.limit, self.config.limit)
             hidden = self.activation(gate) * (up + self.config.up_offset)
         return self.sites["output"](self.down(self.sites["hidden"](hidden)))
+
+    def project(self, x: Float[Tensor, "*tokens d_model"]) -> tuple[Tensor | None, Tensor]:
+        """What the gate says and what goes through it; no gate in the plain form."""
+        return None if self.gate is None else self.gate(x), self.up(x)

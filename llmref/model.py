@@ -118,8 +118,20 @@ class Transformer(nn.Module):
         self._check(ids, positions)
         if cache is not None:
             cache.extend(positions)
-        placed = self._placed(positions, cache, causal() if mask is None else mask)
+        return self.stack(ids, positions, cache, mask)
 
+    def stack(
+        self,
+        ids: Int[Tensor, "batch tokens"],
+        positions: Int[Tensor, "batch tokens"],
+        cache: Cache | None = None,
+        mask: Mask | None = None,
+    ) -> Float[Tensor, "batch tokens d_model"]:
+        """`hidden_states` of what is known to be right, with a cache that was already extended.
+
+        It asks no tensor for a number, so that a compiler can take it whole and a GPU never has to wait.
+        """
+        placed = self._placed(positions, cache, causal() if mask is None else mask)
         x = self.sites["embedding"](self.embedding(ids))
         if self.config.embedding_multiplier != 1.0:  # rounded as the weights are: so the models were trained
             x = x * torch.tensor(self.config.embedding_multiplier, dtype=x.dtype)
