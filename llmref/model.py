@@ -15,7 +15,7 @@ from llmref.attention.latent import LatentAttention
 from llmref.attention.masks import Mask, PlacedMask, causal, window
 from llmref.attention.scoring import soft_cap
 from llmref.block import TransformerBlock
-from llmref.cache import Cache
+from llmref.cache import Cache, Store
 from llmref.config import ModelConfig
 from llmref.embedding import TokenEmbedding
 from llmref.normalization import make_norm
@@ -124,14 +124,14 @@ class Transformer(nn.Module):
         self,
         ids: Int[Tensor, "batch tokens"],
         positions: Int[Tensor, "batch tokens"],
-        cache: Cache | None = None,
+        store: Store | None = None,
         mask: Mask | None = None,
     ) -> Float[Tensor, "batch tokens d_model"]:
-        """`hidden_states` of what is known to be right, with a cache that was already extended.
+        """`hidden_states` of what is known to be right, with the place for keys and values of this pass.
 
         It asks no tensor for a number, so that a compiler can take it whole and a GPU never has to wait.
         """
-        placed = self._placed(positions, cache, causal() if mask is None else mask)
+        placed = self._placed(positions, store, causal() if mask is None else mask)
         x = self.sites["embedding"](self.embedding(ids))
         if self.config.embedding_multiplier != 1.0:  # rounded as the weights are: so the models were trained
             x = x * torch.tensor(self.config.embedding_multiplier, dtype=x.dtype)
@@ -139,20 +139,20 @@ class Transformer(nn.Module):
         if self.positional_embedding is not None:
             x = x + self.positional_embedding(positions)
         for index, (block, config) in enumerate(zip(self.blocks, self.config.blocks, strict=True)):
-            update = None if cache is None else partial(cache.update, index)
+            update = None if store is None else partial(store.update, index)
             allowed, key_positions = placed[config.attention.window]
             x = block(x, positions, allowed, update, key_positions)
         return self.sites["final_norm"](self.final_norm(x))
 
     def _placed(
-        self, positions: Int[Tensor, "batch tokens"], cache: Cache | None, mask: Mask
+        self, positions: Int[Tensor, "batch tokens"], store: Store | None, mask: Mask
     ) -> dict[int | None, tuple[PlacedMask, Int[Tensor, "batch keys"]]]:
         """For each window of the stack: who may look at whom, and where the keys stand."""
         placed = {}
         for index, config in enumerate(self.config.blocks):
             size = config.attention.window
             if size not in placed:
-                key_positions = positions if cache is None else cache.key_positions(index)
+                key_positions = positions if store is None else store.key_positions(index)
                 whole = mask if size is None else mask & window(size)
                 placed[size] = whole.at(positions, key_positions), key_positions
         return placed

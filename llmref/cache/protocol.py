@@ -11,16 +11,8 @@ Keys = Num[Tensor, "batch heads keys key_dim"]
 Values = Num[Tensor, "batch heads keys value_dim"]
 
 
-@runtime_checkable
-class Cache(Protocol):
-    """One forward pass: `extend` once, then for each block `key_positions` and `update`."""
-
-    def extend(self, positions: Int[Tensor, "batch tokens"]) -> None:
-        """Announce the tokens of a pass by their positions, -1 for padding.
-
-        Raises:
-            ValueError: If they do not fit; the cache is then as it was.
-        """
+class Store(Protocol):
+    """What the blocks ask for in a pass: for each block `key_positions`, then `update`."""
 
     def key_positions(self, block: int) -> Int[Tensor, "batch keys"]:
         """Where the keys of a block stand in this pass, -1 where nobody may look.
@@ -30,6 +22,18 @@ class Cache(Protocol):
 
     def update(self, block: int, key: NewKey, value: NewValue) -> tuple[Keys, Values]:
         """Store the new tokens' keys and values of one block; gives those that this pass may look at."""
+
+
+@runtime_checkable
+class Cache(Store, Protocol):
+    """One forward pass: `extend` once, then for each block `key_positions` and `update`."""
+
+    def extend(self, positions: Int[Tensor, "batch tokens"]) -> None:
+        """Announce the tokens of a pass by their positions, -1 for padding.
+
+        Raises:
+            ValueError: If they do not fit; the cache is then as it was.
+        """
 
     def select(self, rows: list[int]) -> None:
         """Between two passes: go on with these rows, in this order; a row may come more than once.
