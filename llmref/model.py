@@ -15,7 +15,7 @@ from llmref.attention.latent import LatentAttention
 from llmref.attention.masks import Mask, PlacedMask, causal, window
 from llmref.attention.scoring import soft_cap
 from llmref.block import TransformerBlock
-from llmref.cache import Cache, Store
+from llmref.cache import Cache, GrowingCache, Store
 from llmref.config import ModelConfig
 from llmref.embedding import TokenEmbedding
 from llmref.normalization import make_norm
@@ -115,7 +115,7 @@ class Transformer(nn.Module):
         mask: Mask | None = None,
     ) -> Float[Tensor, "batch tokens d_model"]:
         """What the LM head reads: the residual stream after the last block, normalized."""
-        self._check(ids, positions)
+        self.check(ids, positions)
         if cache is not None:
             cache.extend(positions)
         return self.stack(ids, positions, cache, mask)
@@ -157,7 +157,12 @@ class Transformer(nn.Module):
                 placed[size] = whole.at(positions, key_positions), key_positions
         return placed
 
-    def _check(self, ids: Tensor, positions: Tensor) -> None:
+    def check(self, ids: Int[Tensor, "..."], positions: Int[Tensor, "..."]) -> None:
+        """Refuse what no forward pass can be made of.
+
+        Raises:
+            ValueError: If there is no token, one has no position, or an id or a position is out of range.
+        """
         if ids.numel() == 0:
             raise ValueError(
                 f"a forward pass needs at least one token, found ids of shape {tuple(ids.shape)}"
@@ -177,6 +182,10 @@ class Transformer(nn.Module):
                 f"this model's context length is {self.config.context_length}, "
                 f"so positions end at {self.config.context_length - 1}; found {int(positions.max())}"
             )
+
+    def new_cache(self, rows: int, length: int) -> Cache:
+        """An empty cache for so many texts of at most so many tokens: one that grows, so both may be more."""
+        return GrowingCache()
 
     @property
     def device(self) -> torch.device:

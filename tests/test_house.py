@@ -41,6 +41,7 @@ ORDER = (
     "block",
     "deep_norm",
     "model",
+    "fast",
     "decoding",
     "generation",
     "families",

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from llmref.cache import Cache, GrowingCache
+from llmref.cache import Cache
 from llmref.decoding import Strategy, uniforms
 from llmref.model import Transformer, sequential_positions
 
@@ -31,7 +31,7 @@ def generate_ids(
         strategy: How a token is chosen.
         max_new_tokens: How many new tokens at most.
         seed: Makes the draws repeatable.
-        cache: An empty cache to use; a growing one if not given.
+        cache: An empty cache to use; the model's own kind (`new_cache`) if not given.
 
     Raises:
         ValueError: If the prompt is empty or longer than the context, an id is out of range,
@@ -42,7 +42,7 @@ def generate_ids(
     strategy.check(model.config.vocab_size)
     if cache is not None and cache.n_tokens:
         raise ValueError(f"generation needs an empty cache, found one that holds {cache.n_tokens} tokens")
-    return write(model, ids, strategy, steps, seed, cache or GrowingCache())
+    return write(model, ids, strategy, steps, seed, cache or model.new_cache(1, len(ids) + steps))
 
 
 def allowed_steps(model: Transformer, ids: list[int], max_new_tokens: int) -> int:

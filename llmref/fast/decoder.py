@@ -1,0 +1,113 @@
+"""A model prepared for generation: the same calls as `Transformer`, faster.
+
+Nothing here says what a model computes. The stack is `Transformer.stack`; it is given other linear layers, a
+place for its keys that a compiler can follow, and a compiler.
+"""
+
+from copy import deepcopy
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from llmref.attention.masks import Mask
+from llmref.cache import Cache, StaticCache
+from llmref.fast.compiled import compiled, head_of, step_of
+from llmref.fast.experts import gather_experts
+from llmref.fast.graphed import GraphedStep
+from llmref.fast.joined import join_projections
+from llmref.fast.linear import make_fast
+from llmref.model import Transformer
+
+
+class Decoder:
+    """What `prepare` makes of a model. Generation takes it as it takes the model.
+
+    A step of one token with a cache from `new_cache` is compiled; on a GPU it is a CUDA graph, and asks for
+    nothing that the CPU would have to wait for. All else runs as it is, with the packed weights where there
+    are any: prompts, batches on a CPU, other caches.
+
+    Attributes:
+        model: The model, its layers replaced; the one that it was made of is as it was.
+        config: The model's config.
+    """
+
+    def __init__(self, model: Transformer, backend: str | None) -> None:
+        self.model, self.config = model, model.config
+        self.step, self.head = step_of(model), head_of(model)
+        self.fast_step, self.fast_head = self.step, self.head
+        if backend is not None:
+            with torch.inference_mode():
+                self.fast_step, self.fast_head = compiled(model, self.new_cache(1, 5), backend)
+        self.graphed = GraphedStep(self.fast_step) if self.device.type == "cuda" else None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.model.device
+
+    def new_cache(self, rows: int, length: int) -> StaticCache:
+        """An empty cache for so many texts of at most so many tokens, allocated now."""
+        dtype = self.model.embedding.weight.dtype
+        return StaticCache(self.config, length, rows, self.device, dtype)
+
+    @torch.inference_mode()
+    def hidden_states(
+        self,
+        ids: Int[Tensor, "batch tokens"],
+        positions: Int[Tensor, "batch tokens"],
+        cache: Cache | None = None,
+        mask: Mask | None = None,
+    ) -> Float[Tensor, "batch tokens d_model"]:
+        """What `Transformer.hidden_states` gives.
+
+        Raises:
+            ValueError: As there; but a step of one token is not checked, for a model writes no other tokens
+                than there are, and the cache knows how many it holds.
+        """
+        if not isinstance(cache, StaticCache) or mask is not None:
+            return self.model.hidden_states(ids, positions, cache, mask)
+        rows, tokens = ids.shape
+        if tokens > 1 or cache.n_tokens == 0:
+            self.model.check(ids, positions)
+        start = cache.n_tokens
+        cache.extend(positions)
+        slots = torch.arange(start, start + tokens, device=self.device)
+        if tokens == 1 and self.graphed is not None:
+            return self.graphed(ids, positions, slots, cache)
+        step = self.fast_step if tokens == rows == 1 and start > 0 else self.step
+        return step(ids, positions, cache.positions[:, : start + tokens], slots, cache.keys, cache.values)
+
+    @torch.inference_mode()
+    def logits(self, hidden: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch vocab"]:
+        """What `Transformer.logits` gives."""
+        head = self.fast_head if hidden.shape[:-1].numel() == 1 else self.head
+        return head(hidden)
+
+
+def prepare(model: Transformer, backend: str | None = "inductor", pack: bool = True) -> Decoder:
+    """Prepare a model for generation: joined projections, packed weights, a static cache, a compiled step.
+
+    It takes from seconds to a minute or two, most of it the compiler's, and pays for itself over many tokens.
+    In float32 the same products are summed in another order; in bfloat16 a compiled step rounds less often.
+
+    Args:
+        model: The model, quantized or not. It stays as it is, and shares what weights it can.
+        backend: Of `torch.compile`; `None` compiles nothing.
+        pack: Whether a CPU gets a second, packed copy of the weights, for prompts and batches.
+
+    Raises:
+        RuntimeError: If the step cannot be compiled.
+
+    >>> import llmref
+    >>> model, tokenizer = llmref.load_tiny()
+    >>> decoder = prepare(model, backend=None)
+    >>> llmref.generate(decoder, tokenizer, "Minji lives in the", max_new_tokens=2, temperature=0)
+    ' forest.'
+    """
+    shared = (*model.parameters(), *model.buffers())
+    prepared = deepcopy(model, {id(tensor): tensor for tensor in shared}).eval()
+    gather_experts(prepared)
+    join_projections(prepared)
+    make_fast(prepared, prepared.embedding.weight.dtype if pack else None)
+    return Decoder(prepared, backend)
