@@ -23,7 +23,7 @@ def generate_naive(model: Transformer, ids: list[int], max_new_tokens: int) -> l
     ids = list(ids)
     start = len(ids)
     for _ in range(max_new_tokens):
-        prompt = torch.tensor([ids])
+        prompt = torch.tensor([ids], device=model.device)
         logits = model(prompt, sequential_positions(prompt))
         ids.append(int(logits[0, -1].argmax()))
     return ids[start:]
