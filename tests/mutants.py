@@ -804,6 +804,13 @@ MUTANTS = (
     ),
     # Checkpoints
     Mutant(
+        "an export leaves out what stood beside the model",
+        "checkpoint/saving.py",
+        "shutil.copyfile(path, writing / path.name)",
+        "pass",
+        ("test_checkpoint_export.py",),
+    ),
+    Mutant(
         "fused projections are cut in one piece per part, not per group",
         "families/family.py",
         "parts = stored.unflatten(0, (self.groups, -1)).split(sizes, dim=1)",
