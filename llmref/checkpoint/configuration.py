@@ -49,7 +49,7 @@ def read_quantization(file: Path) -> Quantization | None:
     Raises:
         ValueError: If they are of another format than ours, or of another version of it.
     """
-    values = read_json(file)
+    values = read_values(file)
     _family(file, values)
     return _quantization(file, values)
 

@@ -33,6 +33,9 @@ def draw(
     >>> [draw(row, torch.tensor([u])).item() for u in (0.0, 0.49, 0.5, 0.74, 0.75, 0.99)]
     [0, 0, 2, 2, 3, 3]
     """
+    if probabilities.device.type == "mps":  # it has no float64
+        return draw(probabilities.cpu(), uniform.cpu()).to(probabilities.device)
+    uniform = uniform.to(probabilities.device)
     ends = (probabilities.double() * PARTS).round().long().cumsum(dim=-1)
     place = (uniform.double() * ends[:, -1]).long()
     return torch.searchsorted(ends, place[:, None], right=True)[:, 0]

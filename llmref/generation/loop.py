@@ -62,7 +62,7 @@ def allowed_steps(model: Transformer, ids: list[int], max_new_tokens: int) -> in
 def write(
     model: Transformer, ids: list[int], strategy: Strategy, steps: int, seed: int | None, cache: Cache
 ) -> Iterator[int]:
-    numbers = uniforms(seed, steps).to(model.device)
+    numbers = uniforms(seed, steps)
     tokens: Int[Tensor, "batch tokens"] = torch.tensor([ids], device=model.device)
     so_far, position = tokens, 0
     for step in range(steps):
