@@ -11,6 +11,7 @@ Keys = Num[Tensor, "batch heads keys key_dim"]
 Values = Num[Tensor, "batch heads keys value_dim"]
 
 
+@runtime_checkable
 class Store(Protocol):
     """What the blocks ask for in a pass: for each block `key_positions`, then `update`."""
 
