@@ -74,6 +74,7 @@ CODE = {
     "mqa-gqa": "attention/heads.py",
     "flash-attention": "attention/flash.py",
     "latent-attention": "attention/latent.py",
+    "speculative-decoding": "generation/speculative.py",
     "residual-norm": "normalization.py",
     "quantization": "quantization",
     "full-model": "model.py",

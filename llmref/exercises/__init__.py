@@ -43,6 +43,7 @@ CHAPTER = (
     "training",
     "mixture-of-experts",
     "latent-attention",
+    "speculative-decoding",
 )
 
 
