@@ -6,6 +6,7 @@
 # The same text in fewer passes of the big model: what is accepted, how many passes, and which tokens come.
 
 # %% name="load"
+import textwrap
 import time
 from collections import Counter, defaultdict
 from dataclasses import replace
@@ -89,7 +90,7 @@ print(f"the counts are of {len(documents):,} documents, {sum(map(len, documents)
 plain = {
     name: list(llmref.generate_ids(model, prompt_ids(text), greedy, 80)) for name, text in prompts.items()
 }
-print(tokenizer.decode(prompt_ids(prompts["en"])[1:] + plain["en"][:40]), "…")
+print(tokenizer.decode(prompt_ids(prompts["en"])[1:] + plain["en"][:11]), "…")
 tokens = sum(map(len, plain.values()))
 print(f"\n{tokens} greedy tokens (ko + en), 4 drafted for each pass")
 print(f"{'draft':15}  same text  passes  drafted  checked  accepted  rate")
@@ -284,7 +285,8 @@ def expected_tokens(rate, draft_tokens):
 
 
 measured = {}
-print("temperature 1, tokens for each pass of the model: measured (three seeds), and by the formula")
+print("temperature 1: tokens for each pass of the model")
+print("draft           drafted  measured   three seeds  formula  rate  in vain")
 for name in ("counted pairs", "counted fours", "first 4 blocks"):
     for count in lengths:
         reports = []
@@ -300,9 +302,8 @@ for name in ("counted pairs", "counted fours", "first 4 blocks"):
         formula = expected_tokens(total.acceptance_rate, count)
         measured[name, count] = total, each, formula
         print(
-            f"{name:15} {count} drafted: {total.tokens_per_pass:.2f} ({min(each):.2f} to {max(each):.2f}),"
-            f" formula {formula:.2f}, rate {total.acceptance_rate:.0%},"
-            f" drafted in vain {1 - total.accepted / total.drafted:.0%}"
+            f"{name:15} {count:7} {total.tokens_per_pass:9.2f}  {min(each):.2f} to {max(each):.2f}"
+            f" {formula:8.2f}  {total.acceptance_rate:4.0%}  {1 - total.accepted / total.drafted:7.0%}"
         )
         assert abs(total.tokens_per_pass - formula) < 0.2 * formula
 
@@ -352,7 +353,7 @@ for kind, text in texts.items():
     found = list(speculate(model, ids, greedy, 40, draft=PromptLookup(), report=report))
     print(f"{kind}: {len(found)} tokens, {report.passes} passes, {report.acceptance_rate:.0%} accepted")
     assert found == plain_ids
-print(tokenizer.decode(ids[1:] + found))
+print(textwrap.fill(tokenizer.decode(ids[1:] + found), 64))
 assert report.passes < len(found)
 
 # %% [markdown] lang="ko"
