@@ -66,7 +66,7 @@ def test_beam_search_finds_what_the_peer_library_finds(
 
 def test_several_tokens_may_end_a_text() -> None:
     ids, ended = random_ids(1, 5), 0
-    for beams, stop_ids in ((2, (3, 9, 20)), (3, tuple(range(0, 60, 2)))):
+    for beams, stop_ids in ((2, (3, 9, 20)), (3, tuple(range(0, 60, 2))), (4, tuple(range(55)))):
         peer, model = peer_with_an_end(1)
         peer.generation_config.eos_token_id = [1, *stop_ids]
         model.config = replace(model.config, stop_ids=stop_ids)

@@ -1,9 +1,11 @@
 # %% [markdown] lang="ko"
 # # 디코딩
-# 같은 확률 분포에서 전략마다 다르게 고릅니다. 탐욕적 디코딩, 샘플링, 벌점, 빔 탐색을 차례로 시험합니다.
+# 같은 확률 분포에서 전략마다 다르게 고릅니다.
+# 탐욕적 디코딩, 샘플링, 벌점, 제약, 빔 탐색, 대조 탐색을 차례로 시험합니다.
 # %% [markdown] lang="en"
 # # Decoding
-# One distribution, and each strategy chooses from it in its own way: greedy, sampling, penalties, beams.
+# One distribution, and each strategy chooses from it in its own way:
+# greedy, sampling, penalties, constraints, beam search, contrastive search.
 
 # %% name="load"
 import math
@@ -13,7 +15,7 @@ import torch
 import llmref
 from llmref.corpus import World
 from llmref.decoding import strategy, uniforms
-from llmref.generation import beam_search
+from llmref.generation import beam_search, contrastive_search
 
 torch.set_num_threads(1)
 model, tokenizer = llmref.load_tiny()
@@ -57,7 +59,11 @@ strategies = {
     "top-k 3": strategy(top_k=3),
     "top-p 0.8": strategy(top_p=0.8),
     "min-p 0.1": strategy(min_p=0.1),
+    "typical 0.2": strategy(typical_p=0.2),
+    "epsilon 0.05": strategy(epsilon=0.05),
+    "repetition penalty 1.5": strategy(repetition_penalty=1.5),
     "presence penalty 2": strategy(presence_penalty=2),
+    "no token twice": strategy(no_repeat_ngram=1),
 }
 
 
@@ -76,7 +82,7 @@ for language, prompt in prompts.items():
     for name, chooser in strategies.items():
         found = after(language, chooser)
         chances = "  ".join(f"{chance:.3f}" for chance in found[first].tolist())
-        print(f"  {name:<19} {chances}   tokens that can come {int((found > 0).sum()):>5}")
+        print(f"  {name:<23} {chances}   tokens that can come {int((found > 0).sum()):>5}")
         assert abs(found.sum().item() - 1) < 1e-4
     # Choosing has changed nothing of what the model predicts.
     assert torch.equal(next_logits(prompt_ids(prompt)).softmax(dim=-1), predicted)
@@ -92,18 +98,24 @@ names = {
     "top-k 3": "탑-k 3",
     "top-p 0.8": "탑-p 0.8",
     "min-p 0.1": "min-p 0.1",
+    "typical 0.2": "전형성 0.2",
+    "epsilon 0.05": "엡실론 0.05",
+    "repetition penalty 1.5": "반복 벌점 1.5",
     "presence penalty 2": "존재 벌점 2",
+    "no token twice": "같은 토큰 금지",
 }
 for page in figure(
     "strategies",
-    en="Eight small bar charts of the same eight tokens. As predicted, one token has about half. Greedy "
-    "keeps only that one; a low temperature makes it longer, a high one levels the bars; top-k, top-p and "
-    "min-p cut off lower bars; the penalty shortens the first one.",
-    ko="같은 토큰 여덟 개를 그린 막대그래프 여덟 개. 예측 그대로는 한 토큰이 절반쯤입니다. "
+    en="Twelve small bar charts of the same eight tokens. As predicted, one token has about half. Greedy "
+    "keeps only that one; a low temperature makes it longer, a high one levels the bars; top-k, top-p, min-p "
+    "and epsilon cut off lower bars. Typical cuts off the longest bar and keeps the next few. The penalties "
+    "shorten the first bar, and where no token may come twice it is gone.",
+    ko="같은 토큰 여덟 개를 그린 막대그래프 열두 개. 예측 그대로는 한 토큰이 절반을 넘습니다. "
     "탐욕적 디코딩은 그 토큰만 남기고, 낮은 온도는 그 막대를 더 길게, 높은 온도는 막대를 고르게 만듭니다. "
-    "탑-k, 탑-p, min-p는 아래쪽 막대를 잘라 내고, 벌점은 첫 막대를 줄입니다.",
-    size=(6, 8.4),
-    subplots=(4, 2),
+    "탑-k, 탑-p, min-p, 엡실론은 아래쪽 막대를 잘라 내고, 전형성은 가장 긴 막대만 남깁니다. "
+    "벌점은 첫 막대를 줄이고, 같은 토큰을 금지하면 첫 막대가 없어집니다.",
+    size=(6, 12),
+    subplots=(6, 2),
 ):
     ids = prompt_ids(prompts[page.language])
     entries = next_logits(ids).topk(8).indices
@@ -273,12 +285,29 @@ cut = {
     "top-k 8": strategy(1.6, top_k=8),
     "top-p 0.9": strategy(1.6, top_p=0.9),
     "min-p 0.1": strategy(1.6, min_p=0.1),
+    "typical 0.9": strategy(1.6, typical_p=0.9),
+    "epsilon 0.02": strategy(1.6, epsilon=0.02),
 }
-for name, chooser in cut.items():
-    judged = judge(chooser)
+judgements = {name: judge(chooser) for name, chooser in cut.items()}
+for name, judged in judgements.items():
     show(f"  and {name}", judged)
-# The last one, min-p: far more texts that the world can tell, and still no two alike.
+# With min-p far more texts that the world can tell, and still no two alike.
+judged = judgements["min-p 0.1"]
 assert judged[2][1] > hot[2][2] and judged[0] == texts
+
+# %% name="typical"
+for prompt in prompts.values():
+    predicted = next_logits(prompt_ids(prompt)).softmax(dim=-1)
+    surprise = -predicted.log()
+    mean = (predicted * surprise).sum()
+    kept = strategy(typical_p=0.2).probabilities(predicted.log()) > 0
+    print(f"{prompt} …: mean surprise {mean:.2f} nats")
+    for token in predicted.topk(4).indices.tolist():
+        print(
+            f"  {label(prompt_ids(prompt), token):<9} surprise {surprise[token]:.2f}   "
+            f"distance {abs(surprise[token] - mean):.2f}   {'kept' if kept[token] else 'cut off'}"
+        )
+assert not kept[predicted.argmax()]  # the likeliest token, after the English prompt
 
 # %% name="fault"
 (text,) = write_many(strategy(temperature=0), 1, seed=0)
@@ -342,6 +371,49 @@ for language, story in stories.items():
     assert chances == sorted(chances, reverse=True) and chances[-1] < 0.5 * chances[0]
 
 # %% [markdown] lang="ko"
+# ## 제약
+# %% [markdown] lang="en"
+# ## Constraints
+
+# %% name="n-grams"
+for start in starts.values():
+    print(f"{start} …, greedy")
+    for n in (None, 4, 2):
+        written = list(llmref.generate_ids(model, prompt_ids(start), strategy(0, no_repeat_ngram=n), 120))
+        again = 1 - len(set(written)) / len(written)
+        told = world.log_probability(start + tokenizer.decode(written)) > -math.inf
+        name = "free" if n is None else f"no {n} tokens twice"
+        print(
+            f"  {name:<18} {again:.0%} of the tokens came before; "
+            f"{'the world can tell it' if told else 'the world cannot tell it'}"
+        )
+        pairs = list(zip(written, written[1:], strict=False))
+    assert len(set(pairs)) == len(pairs) and not told
+
+# %% name="constraints"
+for prompt in prompts.values():
+    ids = prompt_ids(prompt)
+    free = list(llmref.generate_ids(model, ids, strategy(0), 120))
+    second = int(next_logits(ids).topk(2).indices[1])
+    constrained = {
+        "free": strategy(0),
+        "banned": strategy(0, banned_ids=free[:1]),
+        "forced": strategy(0, forced_ids=[second]),
+        "longer": strategy(0, min_new_tokens=len(free) + 8, end_ids=model.config.end_ids),
+    }
+    print(f"{prompt} …")
+    for name, chooser in constrained.items():
+        written = list(llmref.generate_ids(model, ids, chooser, 128 - len(ids)))
+        shown = (
+            tokenizer.decode(written[:9]) + " …"
+            if name != "longer"
+            else f"… {tokenizer.decode(written[-14:])}"
+        )
+        print(f"  {name:<7} {len(written):>3} tokens:{shown}")
+        assert (written[0] == free[0]) == (name in ("free", "longer"))
+    assert len(written) >= len(free) + 8
+
+# %% [markdown] lang="ko"
 # ## 빔 탐색
 # %% [markdown] lang="en"
 # ## Beam search
@@ -357,6 +429,29 @@ for start in starts.values():
         print(f"beams {beams:>2}   p = {p:.4f}   {start}{tokenizer.decode(best.ids)} …")
     assert found[1].ids == greedy
     assert found[16].log_probability >= found[4].log_probability > found[1].log_probability
+
+# %% [markdown] lang="ko"
+# ## 대조 탐색
+# %% [markdown] lang="en"
+# ## Contrastive search
+
+# %% name="contrastive"
+weights = {"greedy": 0, "alpha 0.2": 0.2, "alpha 0.6": 0.6}
+for start in starts.values():
+    print(f"{start} …, the 4 likeliest tokens each time")
+    shares = []
+    for name, alpha in weights.items():
+        written = list(contrastive_search(model, prompt_ids(start), 4, alpha, 120))
+        shares.append(1 - len(set(written)) / len(written))
+        told = world.log_probability(start + tokenizer.decode(written)) > -math.inf
+        print(
+            f"  {name:<10} {shares[-1]:.0%} of the tokens came before; "
+            f"{'the world can tell it' if told else 'the world cannot tell it'}"
+        )
+        assert told or name != "alpha 0.2"
+        assert not told or name != "alpha 0.6"
+        assert alpha or written == list(llmref.generate_ids(model, prompt_ids(start), strategy(0), 120))
+    assert shares == sorted(shares, reverse=True)
 
 # %% [markdown] lang="ko"
 # ## 예상해 보기
