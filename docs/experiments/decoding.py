@@ -98,7 +98,7 @@ names = {
     "top-k 3": "탑-k 3",
     "top-p 0.8": "탑-p 0.8",
     "min-p 0.1": "min-p 0.1",
-    "typical 0.2": "전형성 0.2",
+    "typical 0.2": "전형적 샘플링 0.2",
     "epsilon 0.05": "엡실론 0.05",
     "repetition penalty 1.5": "반복 벌점 1.5",
     "presence penalty 2": "존재 벌점 2",
@@ -112,7 +112,7 @@ for page in figure(
     "shorten the first bar, and where no token may come twice it is gone.",
     ko="같은 토큰 여덟 개를 그린 막대그래프 열두 개. 예측 그대로는 한 토큰이 절반을 넘습니다. "
     "탐욕적 디코딩은 그 토큰만 남기고, 낮은 온도는 그 막대를 더 길게, 높은 온도는 막대를 고르게 만듭니다. "
-    "탑-k, 탑-p, min-p, 엡실론은 아래쪽 막대를 잘라 내고, 전형성은 가장 긴 막대만 남깁니다. "
+    "탑-k, 탑-p, min-p, 엡실론은 아래쪽 막대를 잘라 내고, 전형적 샘플링은 가장 긴 막대만 남깁니다. "
     "벌점은 첫 막대를 줄이고, 같은 토큰을 금지하면 첫 막대가 없어집니다.",
     size=(6, 12),
     subplots=(6, 2),
