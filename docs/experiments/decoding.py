@@ -404,11 +404,9 @@ for prompt in prompts.values():
     print(f"{prompt} …")
     for name, chooser in constrained.items():
         written = list(llmref.generate_ids(model, ids, chooser, 128 - len(ids)))
-        shown = (
-            tokenizer.decode(written[:9]) + " …"
-            if name != "longer"
-            else f"… {tokenizer.decode(written[-14:])}"
-        )
+        shown = tokenizer.decode(written[:9]) + " …"
+        if name == "longer":
+            shown = " …" + tokenizer.decode(written[-12:])
         print(f"  {name:<7} {len(written):>3} tokens:{shown}")
         assert (written[0] == free[0]) == (name in ("free", "longer"))
     assert len(written) >= len(free) + 8
