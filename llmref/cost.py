@@ -200,6 +200,62 @@ def cost(
     )
 
 
+@dataclass(frozen=True)
+class Memory:
+    """What a model holds while it writes, in bytes; `print` shows it in a line.
+
+    What a pass makes on its way, and gives back, comes on top.
+
+    Attributes:
+        weights: All parameters.
+        cache: The keys and values of all tokens, in every block.
+        logits: One row for each text, as the model gives it and in float32, as a strategy reads it.
+    """
+
+    weights: int
+    cache: int
+    logits: int
+
+    @property
+    def total(self) -> int:
+        """All three."""
+        return self.weights + self.cache + self.logits
+
+    def __str__(self) -> str:
+        parts = ", ".join(f"{name} {size(n_bytes)}" for name, n_bytes in vars(self).items())
+        return f"{size(self.total)}: {parts}"
+
+
+def memory(
+    config: ModelConfig, batch: int = 1, context: int | None = None, bytes_per_number: int = 2
+) -> Memory:
+    """What a model of this config holds while it writes `batch` texts of `context` tokens each.
+
+    The cache is one that keeps every token, as `GrowingCache` does, whatever the windows.
+
+    Args:
+        config: The model.
+        batch: How many texts at once.
+        context: How many tokens each text has; the model's context length if not given.
+        bytes_per_number: The size of a weight, a key's and a value's number: 2 for bfloat16, 4 for float32.
+
+    Raises:
+        ValueError: If a number is not positive, or the context is longer than the model's.
+
+    >>> import llmref
+    >>> model, _ = llmref.load_tiny()
+    >>> print(memory(model.config, batch=8, context=128, bytes_per_number=4))
+    6.91 MiB: weights 4.29 MiB, cache 2.5 MiB, logits 128 KiB
+    """
+    whole = cost(config, batch, context, bytes_per_number)
+    per_token = sum(cache_bytes_per_token(block.attention, bytes_per_number) for block in config.blocks)
+    return Memory(
+        weights=whole.total.weight_bytes,
+        cache=batch * whole.context * per_token,
+        logits=batch * config.vocab_size * (bytes_per_number + 4),
+    )
+
+
 def attention_cost(
     config: AttentionConfig, d_model: int, batch: int, context: int, bytes_per_number: int
 ) -> Part:

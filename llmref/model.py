@@ -193,6 +193,11 @@ class Transformer(nn.Module):
         return self.embedding.weight.device
 
     @property
+    def dtype(self) -> torch.dtype:
+        """What the blocks compute in, and what keys and values are stored in."""
+        return self.embedding.weight.dtype
+
+    @property
     def n_parameters(self) -> int:
         """How many numbers were trained; a tied matrix counts once."""
         return sum(parameter.numel() for parameter in self.parameters())

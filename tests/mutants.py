@@ -693,8 +693,8 @@ MUTANTS = (
     Mutant(
         "a text that goes on loses the space of its first token",
         "generation/text.py",
-        "decoder = tokenizer.stream(after=[token_id for token_id in prompt if token_id < size])",
-        "decoder = tokenizer.stream()",
+        "tokenizer.stream(after=[token_id for token_id in prompt if token_id < self.size])",
+        "tokenizer.stream()",
         ("test_generation.py",),
     ),
     Mutant(

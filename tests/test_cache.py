@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 import torch
 from helpers import (
+    ANY_CACHES,
     CACHES,
     CONTEXT_LENGTH,
+    any_cache,
     chunks,
     fresh_model,
     left_padded,
@@ -47,13 +49,6 @@ configs = st.builds(
     norm=st.sampled_from(["rms", "layer"]),
     tied_embeddings=st.booleans(),
 )
-
-
-def any_cache(kind: str, config: ModelConfig, batch: int = 1) -> Cache:
-    """One of those that keep numbers as they are, or of 8-bit integers."""
-    if kind == "quantized rolling":
-        return QuantizedCache(lambda: RollingCache(config))
-    return QuantizedCache() if kind == "quantized" else make_cache(kind, config, batch)
 
 
 def in_chunks(config: ModelConfig, ids: Tensor, positions: Tensor, sizes: list[int], cache: Cache) -> Tensor:
@@ -97,7 +92,7 @@ def test_ragged_rows_in_chunks_give_each_rows_own_logits(
         torch.testing.assert_close(found[row][positions[row] >= 0], alone, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", [*CACHES, "quantized", "quantized rolling"])
+@pytest.mark.parametrize("kind", ANY_CACHES)
 @given(
     pad=st.sampled_from([left_padded, right_padded]),
     config=configs,

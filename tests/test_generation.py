@@ -30,7 +30,7 @@ from llmref.generation import (
     prompt_ids,
     stream,
 )
-from llmref.generation.text import until
+from llmref.generation.stop import StopTexts
 from llmref.model import Transformer
 from llmref.tokenizer import Tokenizer, load_tokenizer
 
@@ -219,13 +219,23 @@ def test_stop_texts_mean_the_same_whatever_the_pieces(text: str, stops: list[str
         if starts:
             expected = text[: min(starts)]
             break
-    assert "".join(until(tuple(stops), iter(pieces))) == expected
+    assert "".join(until(stops, pieces)) == expected
 
 
 def test_a_stream_keeps_back_no_more_than_it_must() -> None:
-    pieces = iter(["ab", "cx", "ab", "d"])
-    assert list(until(("abcd",), pieces)) == ["abcx", "abd"]
-    assert list(until((), iter(["ab", "", "c"]))) == ["ab", "c"]
+    assert until(["abcd"], ["ab", "cx", "ab", "d"]) == ["", "abcx", "", "abd", ""]
+    assert until(["abcd"], ["xab", "c"]) == ["x", "", "abc"]
+    assert until([], ["ab", "", "c"]) == ["ab", "", "c", ""]
+
+
+def until(stops: list[str], pieces: list[str]) -> list[str]:
+    """What is given out at each piece, as long as no stop text is there, and at the end."""
+    finder, given = StopTexts(tuple(stops)), []
+    for piece in pieces:
+        given.append(finder.push(piece))
+        if finder.found:
+            return given
+    return [*given, finder.flush()]
 
 
 @pytest.mark.parametrize("run", [generate, stream])

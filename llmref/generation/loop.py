@@ -8,6 +8,7 @@ from torch import Tensor
 
 from llmref.cache import Cache
 from llmref.decoding import Strategy, uniforms
+from llmref.generation.memory import check_cache, check_memory
 from llmref.model import Transformer, sequential_positions
 
 
@@ -35,14 +36,17 @@ def generate_ids(
 
     Raises:
         ValueError: If the prompt is empty or longer than the context, an id is out of range,
-            `max_new_tokens` is negative, the strategy bans or forces ids that are not there, or the cache
-            already holds tokens.
+            `max_new_tokens` is negative, the strategy bans or forces ids that are not there, the cache
+            already holds tokens or is too short, or the text may not fit into memory.
     """
     steps = allowed_steps(model, ids, max_new_tokens)
     strategy.check(model.config.vocab_size)
-    if cache is not None and cache.n_tokens:
-        raise ValueError(f"generation needs an empty cache, found one that holds {cache.n_tokens} tokens")
-    return write(model, ids, strategy, steps, seed, cache or model.new_cache(1, len(ids) + steps))
+    if cache is None:
+        check_memory(model, 1, len(ids) + steps)
+        cache = model.new_cache(1, len(ids) + steps)
+    else:
+        check_cache(cache, len(ids) + steps - 1)  # the last token is not read
+    return write(model, ids, strategy, steps, seed, cache)
 
 
 def allowed_steps(model: Transformer, ids: list[int], max_new_tokens: int) -> int:
@@ -56,6 +60,9 @@ def allowed_steps(model: Transformer, ids: list[int], max_new_tokens: int) -> in
         raise ValueError(
             f"the prompt has {len(ids)} tokens, and this model's context length is {context_length}"
         )
+    for token_id in ids:
+        if not 0 <= token_id < model.config.vocab_size:
+            raise ValueError(f"token ids must be from 0 to {model.config.vocab_size - 1}, found {token_id}")
     return min(max_new_tokens, context_length - len(ids))
 
 

@@ -3,10 +3,17 @@
 from collections.abc import Collection, Iterator, Sequence
 from typing import Unpack
 
+from tqdm import tqdm
+
 from llmref.decoding import StrategySettings, strategy
+from llmref.generation.batch import Generated, Row, checked_cache, rows_of, write_batch
 from llmref.generation.loop import generate_ids
+from llmref.generation.stop import StopTexts
 from llmref.model import Transformer
 from llmref.tokenizer import TextTokenizer
+
+USUAL: StrategySettings = {"temperature": 0.8}
+"""The settings of a text where nothing is said."""
 
 
 def stream(
@@ -39,63 +46,10 @@ def stream(
     >>> "".join(pieces) == generate(model, tokenizer, "옛날에", max_new_tokens=8, seed=0)
     True
     """
-    usual: StrategySettings = {"temperature": 0.8}
-    chooser = strategy(**(usual | settings), end_ids=model.config.end_ids)
-    stops = (stop,) if isinstance(stop, str) else tuple(stop)
-    if "" in stops:
-        raise ValueError("a stop text must not be empty")
-    if prompt == "":
-        raise ValueError("the prompt is empty: give at least one character")
-    ids = prompt_ids(model, tokenizer, prompt) if isinstance(prompt, str) else list(prompt)
-    new_ids = generate_ids(model, ids, chooser, max_new_tokens, seed=seed)
-    return until(stops, decode(tokenizer, ids, new_ids))
-
-
-def prompt_ids(model: Transformer, tokenizer: TextTokenizer, text: str) -> list[int]:
-    """The ids of a text as the model reads it, with what stands before every text.
-
-    A tokenizer's files say which token that is, if any; where they say nothing, the model's `bos_id` is it.
-    It is put there once: a name such as `<s>` in the text itself is plain text.
-
-    Raises:
-        ValueError: If the text holds a lone surrogate.
-
-    >>> import llmref
-    >>> model, tokenizer = llmref.load_tiny()
-    >>> prompt_ids(model, tokenizer, "The dog") == [model.config.bos_id, *tokenizer.encode("The dog")]
-    True
-    """
-    begin = tokenizer.begins_with
-    if begin is None:
-        begin = () if model.config.bos_id is None else (model.config.bos_id,)
-    return [*begin, *tokenizer.encode(text)]
-
-
-def decode(tokenizer: TextTokenizer, prompt: Sequence[int], ids: Iterator[int]) -> Iterator[str]:
-    # A model may have room for more ids than its tokenizer has tokens for: those spell nothing.
-    size = tokenizer.vocab_size
-    decoder = tokenizer.stream(after=[token_id for token_id in prompt if token_id < size])
-    for token_id in ids:
-        yield decoder.push(token_id) if token_id < size else ""
-    yield decoder.flush()
-
-
-def until(stops: tuple[str, ...], pieces: Iterator[str]) -> Iterator[str]:
-    """Pass pieces on until a stop text, keeping back what may yet turn out to be the start of one."""
-    held = ""
-    for piece in pieces:
-        held += piece
-        # The one that ends first: whatever the pieces, it is whole before any other.
-        found = [(held.index(stop) + len(stop), held.index(stop)) for stop in stops if stop in held]
-        if found:
-            held = held[: min(found)[1]]
-            break
-        keep = max((n for stop in stops for n in range(1, len(stop)) if held.endswith(stop[:n])), default=0)
-        ready, held = held[: len(held) - keep], held[len(held) - keep :]
-        if ready:
-            yield ready
-    if held:
-        yield held
+    ids = ids_of(model, tokenizer, prompt)
+    spelling = Spelling(tokenizer, ids, stop)
+    chooser = strategy(**(USUAL | settings), end_ids=model.config.end_ids)
+    return spelled(spelling, generate_ids(model, ids, chooser, max_new_tokens, seed=seed))
 
 
 def generate(
@@ -119,3 +73,173 @@ def generate(
     """
     pieces = stream(model, tokenizer, prompt, max_new_tokens=max_new_tokens, seed=seed, stop=stop, **settings)
     return "".join(pieces)
+
+
+def stream_batch(
+    model: Transformer,
+    tokenizer: TextTokenizer,
+    prompts: Sequence[str | Sequence[int]],
+    *,
+    max_new_tokens: int | Sequence[int] = 64,
+    seed: int | Sequence[int] | None = None,
+    stop: str | Collection[str] = (),
+    memory_limit: int | None = None,
+    **settings: Unpack[StrategySettings],
+) -> Iterator[list[Generated]]:
+    """The texts that follow many prompts, as they stand after each step.
+
+    It is the same list each time, and its texts grow. A text so far never ends in half a character, nor in
+    what may be the start of a stop text; all that is in it stays.
+
+    Args:
+        model: The model.
+        tokenizer: Its tokenizer.
+        prompts: The texts to go on from, or their ids as they are. Their lengths may differ.
+        max_new_tokens: How many new tokens at most: one number for all rows, or one for each.
+        seed: The same seed gives the same text, in any batch: one for all rows, or one for each.
+        stop: End a text before whichever of these is whole first.
+        memory_limit: Refuse a request that needs more bytes; what the machine has free if not given.
+        settings: How a token is chosen: those of `strategy`. The temperature is 0.8 if not given.
+
+    Raises:
+        ValueError: As `generate_batch_ids`; or if a setting is out of range, or a stop text is empty. What
+            is wrong in one row is said with its number.
+
+    >>> import llmref
+    >>> model, tokenizer = llmref.load_tiny()
+    >>> prompts = ["Minji lives in the", "The dog"]
+    >>> for texts in stream_batch(model, tokenizer, prompts, max_new_tokens=[2, 5], temperature=0):
+    ...     print([text.text for text in texts])
+    [' forest', ' leaned']
+    [' forest.', ' leaned on']
+    [' forest.', ' leaned on the']
+    [' forest.', ' leaned on the mouse']
+    [' forest.', ' leaned on the mouse because']
+    """
+    if isinstance(prompts, str):
+        raise ValueError(f"a batch needs a list of prompts, found one text: {prompts!r}")
+    ids = []
+    for row, prompt in enumerate(prompts):
+        try:
+            ids.append(ids_of(model, tokenizer, prompt))
+        except ValueError as error:
+            raise ValueError(f"row {row}: {error}") from None
+    rows = rows_of(model, ids, max_new_tokens, seed)
+    spellings = [Spelling(tokenizer, prompt, stop) for prompt in ids]
+    chooser = strategy(**(USUAL | settings), end_ids=model.config.end_ids)
+    chooser.check(model.config.vocab_size)
+    cache = checked_cache(model, rows, None, memory_limit)
+    return texts_after_each(write_batch(model, rows, chooser, cache), rows, spellings)
+
+
+def generate_batch(
+    model: Transformer,
+    tokenizer: TextTokenizer,
+    prompts: Sequence[str | Sequence[int]],
+    *,
+    max_new_tokens: int | Sequence[int] = 64,
+    seed: int | Sequence[int] | None = None,
+    stop: str | Collection[str] = (),
+    memory_limit: int | None = None,
+    **settings: Unpack[StrategySettings],
+) -> list[Generated]:
+    """The texts that follow many prompts, whole; the arguments and errors are those of `stream_batch`.
+
+    Each row gets the text that `generate` gives it alone. A terminal shows how far it is, if it takes long.
+
+    >>> import llmref
+    >>> model, tokenizer = llmref.load_tiny()
+    >>> first, second = generate_batch(model, tokenizer, ["옛날에", "Once upon a time"], seed=[1, 2])
+    >>> second.text == generate(model, tokenizer, "Once upon a time", seed=2)
+    True
+    """
+    steps = stream_batch(
+        model,
+        tokenizer,
+        prompts,
+        max_new_tokens=max_new_tokens,
+        seed=seed,
+        stop=stop,
+        memory_limit=memory_limit,
+        **settings,
+    )
+    # Only where standard error is a terminal: that is what `disable=None` means.
+    *_, texts = tqdm(steps, desc="writing", unit=" steps", delay=2, leave=False, disable=None)
+    return texts
+
+
+def ids_of(model: Transformer, tokenizer: TextTokenizer, prompt: str | Sequence[int]) -> list[int]:
+    """A prompt's ids, as a text or as they are."""
+    if prompt == "":
+        raise ValueError("the prompt is empty: give at least one character")
+    return prompt_ids(model, tokenizer, prompt) if isinstance(prompt, str) else list(prompt)
+
+
+def prompt_ids(model: Transformer, tokenizer: TextTokenizer, text: str) -> list[int]:
+    """The ids of a text as the model reads it, with what stands before every text.
+
+    A tokenizer's files say which token that is, if any; where they say nothing, the model's `bos_id` is it.
+    It is put there once: a name such as `<s>` in the text itself is plain text.
+
+    Raises:
+        ValueError: If the text holds a lone surrogate.
+
+    >>> import llmref
+    >>> model, tokenizer = llmref.load_tiny()
+    >>> prompt_ids(model, tokenizer, "The dog") == [model.config.bos_id, *tokenizer.encode("The dog")]
+    True
+    """
+    begin = tokenizer.begins_with
+    if begin is None:
+        begin = () if model.config.bos_id is None else (model.config.bos_id,)
+    return [*begin, *tokenizer.encode(text)]
+
+
+class Spelling:
+    """Ids in, text out, for one text: no half character, and nothing from a stop text on."""
+
+    def __init__(self, tokenizer: TextTokenizer, prompt: Sequence[int], stop: str | Collection[str]) -> None:
+        # A model may have room for more ids than its tokenizer has tokens for: those spell nothing.
+        self.size = tokenizer.vocab_size
+        self.decoder = tokenizer.stream(after=[token_id for token_id in prompt if token_id < self.size])
+        self.stops = StopTexts((stop,) if isinstance(stop, str) else tuple(stop))
+
+    def push(self, token_id: int) -> str:
+        """Takes one id; returns the text that is now sure."""
+        return self.stops.push(self.decoder.push(token_id)) if token_id < self.size else ""
+
+    def flush(self) -> str:
+        """Ends the text; returns what was kept back."""
+        return self.stops.push(self.decoder.flush()) + self.stops.flush()
+
+
+def spelled(spelling: Spelling, ids: Iterator[int]) -> Iterator[str]:
+    """The pieces of one text."""
+    for token_id in ids:
+        if piece := spelling.push(token_id):
+            yield piece
+        if spelling.stops.found:
+            return
+    if piece := spelling.flush():
+        yield piece
+
+
+def texts_after_each(
+    steps: Iterator[None], rows: list[Row], spellings: list[Spelling]
+) -> Iterator[list[Generated]]:
+    """The texts of a batch after each step; a row whose text meets a stop text ends."""
+    texts = [row.written for row in rows]
+    open_rows = [place for place, text in enumerate(texts) if text.ended_by is None]
+    if not open_rows:
+        yield texts
+    for _ in steps:
+        for place in open_rows:
+            text, spelling = texts[place], spellings[place]
+            if text.ended_by != "end":
+                text.text += spelling.push(text.ids[-1])
+            if spelling.stops.found:
+                text.ended_by = "stop"
+            elif text.ended_by:
+                text.text += spelling.flush()
+        open_rows = [place for place in open_rows if texts[place].ended_by is None]
+        yield texts
