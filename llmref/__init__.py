@@ -33,7 +33,7 @@ from llmref.config import (
     RopeConfig,
     YarnScaling,
 )
-from llmref.cost import cost
+from llmref.cost import cost, memory
 from llmref.decoding import (
     BannedTokens,
     Epsilon,
@@ -54,12 +54,16 @@ from llmref.decoding import (
 from llmref.families import diff
 from llmref.generation import (
     Beam,
+    Generated,
     beam_search,
     contrastive_search,
     generate,
+    generate_batch,
+    generate_batch_ids,
     generate_ids,
     prompt_ids,
     stream,
+    stream_batch,
 )
 from llmref.model import Transformer, sequential_positions
 from llmref.quantization import Quantization, quantize
@@ -83,6 +87,7 @@ __all__ = [
     "FeedForwardConfig",
     "ForcedTokens",
     "FrequencyPenalty",
+    "Generated",
     "GrowingCache",
     "LibraryTokenizer",
     "LinearScaling",
@@ -121,12 +126,15 @@ __all__ = [
     "diff",
     "documents",
     "generate",
+    "generate_batch",
+    "generate_batch_ids",
     "generate_ids",
     "global_tokens",
     "load",
     "load_chat_template",
     "load_tiny",
     "load_tokenizer",
+    "memory",
     "prompt_ids",
     "quantize",
     "random_blocks",
@@ -135,6 +143,7 @@ __all__ = [
     "sequential_positions",
     "strategy",
     "stream",
+    "stream_batch",
     "strided",
     "trace",
     "window",
