@@ -343,6 +343,84 @@ for page in figure(
     page.axes.legend(loc="upper left", fontsize=11)
 
 # %% [markdown] lang="ko"
+# ## 여러 글을 한꺼번에
+# %% [markdown] lang="en"
+# ## Many texts at once
+
+# %% name="batch"
+prompts = [
+    "옛날에",
+    "Once upon a time",
+    "강아지가 다람쥐를 쫓아갔습니다.",
+    "The dog chased the squirrel because it was hungry. The",
+]
+seeds = [1, 2, 3, 4]
+texts = llmref.generate_batch(model, tokenizer, prompts, max_new_tokens=100, seed=seeds)
+for prompt, seed, text in zip(prompts, seeds, texts, strict=True):
+    alone = llmref.generate(model, tokenizer, prompt, max_new_tokens=100, seed=seed)
+    print(
+        f"read {len(prompt_ids(prompt)):2}, wrote {len(text.ids):3}, "
+        f"ended by {text.ended_by!r}; the same alone: {text.text == alone}"
+    )
+    assert text.text == alone
+
+# %% name="padding"
+from llmref.generation.batch import left_padded
+
+rows = [prompt_ids(prompt) for prompt in prompts]
+ids, positions = left_padded(rows)
+for row in positions[:, -8:].tolist():
+    print("…", " ".join(f"{position:3}" for position in row))
+print(f"{ids.shape[0]} texts x {ids.shape[1]} columns, {(positions < 0).sum()} of them padding")
+assert (positions[:, -1] == torch.tensor([len(row) - 1 for row in rows])).all()
+
+# %% name="leaving"
+sizes = []
+counting = model.final_norm.register_forward_hook(lambda _, __, hidden: sizes.append(tuple(hidden.shape[:2])))
+texts = llmref.generate_batch(model, tokenizer, prompts, max_new_tokens=100, seed=seeds)
+counting.remove()
+print(f"the first pass reads {sizes[0][0]} rows of {sizes[0][1]} tokens, each later pass one token a row:")
+for rows_left in range(4, 0, -1):
+    steps = sum(size == (rows_left, 1) for size in sizes)
+    print(f"  {rows_left} rows in {steps} passes")
+written = sum(len(text.ids) + (text.ended_by == "end") for text in texts)
+print(f"{written} tokens, ends included, in {len(sizes)} passes")
+assert sum(rows_left for rows_left, _ in sizes) == written  # no row was computed after its end
+
+# %% name="batch-time"
+random = torch.Generator().manual_seed(0)
+ragged = [torch.randint(1024, (16 * n,), generator=random).tolist() for n in range(1, 9)]
+limits = [8, 64, 16, 64, 24, 64, 8, 32]
+greedy = llmref.strategy(temperature=0)
+
+
+def one_after_another():
+    pairs = zip(ragged, limits, strict=True)
+    return [list(llmref.generate_ids(larger, prompt, greedy, limit)) for prompt, limit in pairs]
+
+
+def at_once():
+    return [text.ids for text in llmref.generate_batch_ids(larger, ragged, greedy, limits)]
+
+
+assert one_after_another() == at_once()
+best = {one_after_another: math.inf, at_once: math.inf}
+for _ in range(3):  # in turns, so that a busy moment hits both
+    for run in best:
+        best[run] = min(best[run], milliseconds(run, 1))
+for run, name in ((one_after_another, "one after another"), (at_once, "all 8 at once")):
+    print(f"{name:18}{sum(limits) / best[run] * 1000:6.0f} new tokens per second")
+
+# %% name="batch-memory"
+print(llmref.memory(model.config, batch=1))
+print(llmref.memory(model.config, batch=64))
+try:
+    llmref.generate_batch(model, tokenizer, prompts * 16, memory_limit=16 * 1024**2)
+    raise AssertionError("there must be an error")
+except ValueError as error:
+    print(error)
+
+# %% [markdown] lang="ko"
 # ## 예상해 보기
 # %% [markdown] lang="en"
 # ## Predict
