@@ -44,6 +44,7 @@ CHAPTER = (
     "mixture-of-experts",
     "latent-attention",
     "speculative-decoding",
+    "quantization",
 )
 
 
