@@ -364,9 +364,8 @@ from llmref.roofline import duration
 block = BlockConfig(AttentionConfig(32, 8, 128), FeedForwardConfig(14336))
 llama = ModelConfig(128_256, 4096, 131_072, (block,) * 32, tied_embeddings=False)  # Llama 3.1 8B
 gpu = llmref.Device("H100", flops=989e12, bandwidth=3.35e12)  # by its data sheet
-print(
-    f"{count(llmref.cost(llama).total.parameters).strip()} parameters; a decode step over 1,024 tokens on an H100"
-)
+parameters = count(llmref.cost(llama).total.parameters).strip()
+print(f"{parameters} parameters; a decode step over 1,024 tokens on an H100")
 print(f"{'':22}{'weights':>12}{'step moves':>14}{'least time':>14}  bound by")
 times = []
 for name, scheme in (
@@ -424,9 +423,17 @@ for bits in (4, 3, 2):
                 off += (near - groups).square().sum().item()
                 total += groups.square().sum().item()
                 layer.weight.copy_(near.flatten(1)[:, : layer.in_features])
-        more = (document_losses(model) - reference).sum().item() / fresh.n_targets
+        found = document_losses(model) * len(reference) / fresh.n_targets
+        more = found.mean().item() - measured["float32"]
         per_weight = bits + (16 / 32 if name == "symmetric" else (16 + 16) / 64)
         print(
             f"{bits} bits, {name:11} {per_weight:.1f} bits per weight"
             f"{100 * (off / total) ** 0.5:8.1f}%{more:+10.4f} nats per token"
         )
+        if name == "symmetric":
+            symmetric = found
+    less = symmetric - found
+    half = 1.96 * less.std().item() / len(less) ** 0.5
+    print(
+        f"  the zero-point gains {less.mean():.4f} ({less.mean() - half:+.4f} to {less.mean() + half:+.4f})"
+    )

@@ -11,8 +11,8 @@ def quantize_rows(
     """The integers and the scales of a matrix.
 
     Each row has a scale of its own: the largest size (absolute value) in the row, divided by `largest`. The
-    integers, from `-largest` to `largest`, are the row divided by its scale and rounded to the nearest. A row
-    of zeros gives zeros. The integers have the dtype `torch.int8`.
+    integers, from `-largest` to `largest`, are the row divided by its scale and rounded to the nearest; their
+    dtype is `torch.int8`. A row of zeros gives zeros, with any scale above 0: nothing is divided by 0.
     """
     raise NotImplementedError("write quantize_rows()")
 
@@ -74,7 +74,9 @@ def check_zeros(answer: Any) -> None:
     weight = torch.cat([torch.zeros(1, 4), _matrix()])
     numbers, scales = answer.quantize_rows(weight, 127)
     assert numbers[0].tolist() == [0, 0, 0, 0], f"expected four zeros, found {numbers[0].tolist()}"
-    assert scales.isfinite().all(), f"expected finite scales, found {scales.tolist()}"
+    assert (scales > 0).all() and scales.isfinite().all(), (
+        f"expected scales above 0, found {scales.tolist()}; to divide by 0 gives no number"
+    )
     again = numbers * scales[:, None]
     assert again[0].tolist() == [0.0] * 4, f"expected the row of zeros back, found {again[0].tolist()}"
 
