@@ -82,7 +82,7 @@ for page in figure(
     "the lines are so dense that they fill the ground. At 4 bits there are 15 of them, several under the "
     "hump. At 2 bits there are three: nearly all weights lie nearer to 0 than to the outer two.",
     ko="한 행의 가중치 128개의 히스토그램을 세 번 그리고, 정수로 나타낼 수 있는 값마다 세로줄을 그은 그림. "
-    "8비트에서는 줄이 촘촘해서 바탕을 다 채웁니다. 4비트에서는 줄이 열다섯 개이고, 그중 여럿이 봉우리 "
+    "8비트에서는 줄이 촘촘해서 바탕을 다 채웁니다. 4비트에서는 줄이 15개이고, 그중 여럿이 봉우리 "
     "아래에 있습니다. 2비트에서는 세 개뿐이고, 거의 모든 가중치가 바깥 두 줄보다 0에 더 가깝습니다.",
     size=(7, 5),
     subplots=(3, 1),
