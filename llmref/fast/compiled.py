@@ -39,6 +39,7 @@ def head_of(model: Transformer) -> Head:
     return head
 
 
+@torch.inference_mode()
 def compiled(model: Transformer, cache: StaticCache, backend: str) -> tuple[Step, Head]:
     """The step and the head, compiled now, for one token of one row.
 
@@ -59,17 +60,19 @@ def compiled(model: Transformer, cache: StaticCache, backend: str) -> tuple[Step
     fast_step = torch.compile(step, backend=backend, fullgraph=True)
     fast_head = torch.compile(head, backend=backend, fullgraph=True)
     tokens = 2  # sizes of 0 and 1 would be compiled as constants
-    zeros = torch.zeros(1, 1, dtype=torch.long, device=model.device)
+    ids, positions = (torch.zeros(1, 1, dtype=torch.long, device=model.device) for _ in range(2))
+    slots = torch.arange(1, device=model.device)
     seen = cache.positions[:, :tokens]
     torch._dynamo.mark_dynamic(seen, 1)
     for stored in (*cache.keys, *cache.values):
         torch._dynamo.mark_dynamic(stored, 2)
     try:
-        hidden = fast_step(zeros, zeros, seen, zeros[0], cache.keys, cache.values)
-        fast_head(hidden[:, -1])
+        hidden = fast_step(ids, positions, seen, slots, cache.keys, cache.values)
+        fast_head(hidden.flatten())
     except Exception as error:
         raise RuntimeError(
             f"the decode step could not be compiled ({type(error).__name__}): torch.compile needs a C++ "
-            f"compiler such as g++ on a CPU, and Triton on a GPU; prepare(model, backend=None) does without.\n{error}"
+            f"compiler such as g++ on a CPU, and Triton on a GPU; prepare(model, backend=None) "
+            f"does without.\n{error}"
         ) from error
     return fast_step, fast_head

@@ -37,8 +37,7 @@ class Decoder:
         self.step, self.head = step_of(model), head_of(model)
         self.fast_step, self.fast_head = self.step, self.head
         if backend is not None:
-            with torch.inference_mode():
-                self.fast_step, self.fast_head = compiled(model, self.new_cache(1, 5), backend)
+            self.fast_step, self.fast_head = compiled(model, self.new_cache(1, 5), backend)
         self.graphed = GraphedStep(self.fast_step) if self.device.type == "cuda" else None
 
     @property
@@ -46,6 +45,7 @@ class Decoder:
         """Where the weights are."""
         return self.model.device
 
+    @torch.inference_mode(False)
     def new_cache(self, rows: int, length: int) -> StaticCache:
         """An empty cache for so many texts of at most so many tokens, allocated now."""
         dtype = self.model.embedding.weight.dtype
@@ -68,6 +68,8 @@ class Decoder:
         if not isinstance(cache, StaticCache) or mask is not None:
             return self.model.hidden_states(ids, positions, cache, mask)
         rows, tokens = ids.shape
+        # Made here, whoever made those and however they lie in memory: a compiled step asks for the same.
+        ids, positions = (x.clone(memory_format=torch.contiguous_format) for x in (ids, positions))
         if tokens > 1 or cache.n_tokens == 0:
             self.model.check(ids, positions)
         start = cache.n_tokens
@@ -75,14 +77,17 @@ class Decoder:
         slots = torch.arange(start, start + tokens, device=self.device)
         if tokens == 1 and self.graphed is not None:
             return self.graphed(ids, positions, slots, cache)
-        step = self.fast_step if tokens == rows == 1 and start > 0 else self.step
+        # What was made in inference mode is another kind of tensor, for which all would be compiled again.
+        fast = tokens == rows == 1 and start > 0 and not cache.keys[0].is_inference()
+        step = self.fast_step if fast else self.step
         return step(ids, positions, cache.positions[:, : start + tokens], slots, cache.keys, cache.values)
 
     @torch.inference_mode()
     def logits(self, hidden: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch vocab"]:
         """What `Transformer.logits` gives."""
-        head = self.fast_head if hidden.shape[:-1].numel() == 1 else self.head
-        return head(hidden)
+        if hidden.shape[:-1].numel() > 1:
+            return self.head(hidden)
+        return self.fast_head(hidden.flatten()).view(*hidden.shape[:-1], -1)
 
 
 def prepare(model: Transformer, backend: str | None = "inductor", pack: bool = True) -> Decoder:

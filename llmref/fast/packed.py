@@ -1,8 +1,8 @@
 """The product of several tokens with a matrix that was put in order for the processor once, at load.
 
 oneDNN multiplies by weights in blocks that fit its registers. PyTorch's linear layer keeps them in rows, and
-reorders them, or does without, at each call. Its compiler packs them when it freezes a model, by operators that
-have no public name. They are used here where they exist and give what the plain layer gives.
+reorders them, or does without, at each call. Its compiler packs them when it freezes a model, by operators
+that have no public name; they are used here where they exist and give what the plain layer gives.
 """
 
 from functools import cache
