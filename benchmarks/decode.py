@@ -13,24 +13,29 @@ rounds is the MBU. The peer is the transformers library; where it is not install
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import click
+import gpt_fast
 import torch
 from harness import Machine, about, find_device, in_turns, name_of, options, place, write
 from shapes import SHAPES, checkpoint, ours, peer_library, peers, prompt
 
-from llmref.cache import Cache, StaticCache
+from llmref.cache import Cache, GrowingCache, StaticCache
 from llmref.cost import cost
 from llmref.decoding import strategy
-from llmref.generation import generate_ids, generate_naive
+from llmref.fast import Decoder, join_projections, prepare
+from llmref.generation import PromptLookup, SpeculationReport, generate_ids, generate_naive, speculate
 from llmref.model import Transformer
+from llmref.quantization import quantization_of, quantize
 
 Write = Callable[[int], list[int]]
 """So many new ids."""
-PEER = "transformers"
+PEER, COMPILED = "transformers", "compiled step"
+GREEDY = strategy(temperature=0)
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,7 @@ class Settings:
         new: How many are written.
         rounds: How often all ways have their turn.
         compiled: Whether ways that compile take part; that takes a minute each.
+        large: Whether the model is so large that copies of it must be few.
         small: Sizes for a test.
         gpt_fast: A folder with the gpt-fast project, or `None`.
     """
@@ -54,6 +60,7 @@ class Settings:
     new: int = 64
     rounds: int = 5
     compiled: bool = True
+    large: bool = False
     small: bool = False
     gpt_fast: Path | None = None
 
@@ -67,7 +74,8 @@ class Way:
         n_bytes: What a step reads.
         exact: Whether the ids must be those of the plain model of that dtype, but for rounding.
         tokens: How many ids it writes in a round.
-        warm_up: The seconds of its first run, compiling included.
+        warm_up: The seconds that it takes to prepare, and of its first run.
+        report: What a draft came to, where there is one.
     """
 
     write: Write
@@ -75,17 +83,62 @@ class Way:
     exact: bool = True
     tokens: int = 0
     warm_up: float = 0.0
+    report: SpeculationReport | None = None
     ids: list[int] = field(default_factory=list)
 
 
 def our_ways(model: Transformer, ids: list[int], settings: Settings) -> Iterator[tuple[str, Way]]:
-    """The plain ladder: nothing kept, a growing cache, a static one."""
+    """The ladder, each step on top of the one before it."""
     length = settings.prompt + settings.new
-    number = model.embedding.weight.element_size()
-    n_bytes = cost(model.config, context=length, bytes_per_number=number).decode_bytes
-    yield "no cache", Way(lambda n: naive(model, ids, n), n_bytes, tokens=max(2, settings.new // 4))
-    yield "growing cache", Way(lambda n: cached(model, ids, n, None), n_bytes)
+    n_bytes = read_in_a_step(model, length)
+    if not settings.large:
+        yield "no cache", Way(lambda n: naive(model, ids, n), n_bytes, tokens=max(2, settings.new // 4))
+    yield "growing cache", Way(lambda n: cached(model, ids, n, GrowingCache()), n_bytes)
     yield "static cache", Way(lambda n: cached(model, ids, n, static(model, length)), n_bytes)
+    if not settings.large:  # its copy of the weights would be one too many
+        joined = deepcopy(model, {id(tensor): tensor for tensor in model.parameters()})
+        join_projections(joined)
+        yield "joined projections", Way(lambda n: cached(joined, ids, n, static(model, length)), n_bytes)
+    if settings.compiled:
+        start = time.perf_counter()
+        decoder = prepare(model)
+        prepared = time.perf_counter() - start
+        write = lambda n: cached(decoder, ids, n, decoder.new_cache(1, length))  # noqa: E731
+        yield COMPILED, Way(write, n_bytes, warm_up=prepared)
+        report = SpeculationReport()
+        yield (
+            "prompt look-up",
+            Way(lambda n: looked_up(decoder, ids, n, length, report), n_bytes, report=report),
+        )
+
+
+def quantized_ways(
+    folder: Path, device: str, dtype: torch.dtype, ids: list[int], settings: Settings
+) -> Iterator[tuple[str, Way]]:
+    """The compiled step with weights of fewer bits: near the model, and not the same."""
+    length = settings.prompt + settings.new
+    for kind in ("int8", "int4"):
+        model = ours(folder, device, dtype)
+        quantize(model, kind)
+        decoder = prepare(model, backend="inductor" if settings.compiled else None, pack=False)
+        n_bytes = read_in_a_step(model, length)
+        yield (
+            kind,
+            Way(
+                lambda n, decoder=decoder: cached(decoder, ids, n, decoder.new_cache(1, length)),
+                n_bytes,
+                exact=False,
+            ),
+        )
+
+
+def read_in_a_step(model: Transformer, context: int) -> int:
+    """The bytes of the weights that a step multiplies by, and of the cache at the end of the text."""
+    number = model.embedding.weight.element_size()
+    quantization = quantization_of(model)
+    return cost(
+        model.config, context=context, bytes_per_number=number, quantization=quantization
+    ).decode_bytes
 
 
 def naive(model: Transformer, ids: list[int], new: int) -> list[int]:
@@ -93,8 +146,16 @@ def naive(model: Transformer, ids: list[int], new: int) -> list[int]:
         return generate_naive(model, ids, new)
 
 
-def cached(model: Transformer, ids: list[int], new: int, cache: Cache | None) -> list[int]:
-    return list(generate_ids(model, ids, strategy(temperature=0), new, cache=cache))
+def cached(model: Transformer | Decoder, ids: list[int], new: int, cache: Cache) -> list[int]:
+    return list(generate_ids(model, ids, GREEDY, new, cache=cache))
+
+
+def looked_up(
+    decoder: Decoder, ids: list[int], new: int, length: int, report: SpeculationReport
+) -> list[int]:
+    report.passes = report.new_tokens = 0
+    cache = decoder.new_cache(1, length)
+    return list(speculate(decoder, ids, GREEDY, new, draft=PromptLookup(), cache=cache, report=report))
 
 
 def static(model: Transformer, length: int) -> StaticCache:
@@ -130,29 +191,52 @@ def peer_write(model: Any, ids: list[int], new: int, **how: Any) -> list[int]:
 def measure(
     shape: str, dtype: torch.dtype, folder: Path, device: str, settings: Settings
 ) -> list[dict[str, Any]]:
-    """One row for each way of one model in one dtype."""
-    model, ids = ours(folder, device, dtype), prompt(shape, settings.prompt)
-    ways = dict(our_ways(model, ids, settings))
-    n_bytes = ways["static cache"].n_bytes
+    """One row for each way of one model in one dtype; the quantized ones are measured by themselves."""
+    ids = prompt(shape, settings.prompt)
+    model = ours(folder, device, dtype)
+    n_bytes = read_in_a_step(model, settings.prompt + settings.new)
+    peer = None
     if peer_library() is None:
         click.echo("the transformers library is not installed: its rows are missing")
     else:
-        ways = dict(peer_ways(peers(folder, device, dtype), ids, n_bytes, settings)) | ways
+        peer = peers(folder, device, dtype)
+    ways = {} if peer is None else dict(peer_ways(peer, ids, n_bytes, settings))
+    ways |= dict(our_ways(model, ids, settings))
+    if settings.gpt_fast is not None and SHAPES[shape]["model_type"] == "llama":
+        length = settings.prompt + settings.new
+        write = gpt_fast.load(settings.gpt_fast, folder, device, dtype, length, settings.compiled)
+        ways["gpt-fast"] = Way(lambda n: write(ids, n), n_bytes)
+    rows, reference = timed(ways, shape, dtype, device, settings, None)
+    del model, ways
+    ways = {} if peer is None else {PEER: Way(lambda n: peer_write(peer, ids, n), n_bytes)}
+    ways |= dict(quantized_ways(folder, device, dtype, ids, settings))
+    others, _ = timed(ways, shape, dtype, device, settings, reference)
+    return rows + [row | {"group": "quantized"} for row in others]
+
+
+def timed(
+    ways: dict[str, Way],
+    shape: str,
+    dtype: torch.dtype,
+    device: str,
+    settings: Settings,
+    reference: list[int] | None,
+) -> tuple[list[dict[str, Any]], list[int]]:
+    """The rows of ways that have their turns together, and the ids of the plain model."""
     for name, way in ways.items():
         way.tokens = way.tokens or settings.new
         start = time.perf_counter()
         way.ids = way.write(way.tokens)
-        way.warm_up = time.perf_counter() - start
+        way.warm_up += time.perf_counter() - start
         way.write(1)
         click.echo(f"  warm: {name} ({way.warm_up:.1f} s)")
-
     machine = Machine(device, (dtype,), settings.small)
     calls: dict[str, Callable[[], object]] = {"machine": machine.measure}
     for name, way in ways.items():
         calls[f"{name}, one"] = lambda way=way: way.write(1)
         calls[name] = lambda way=way: way.write(way.tokens)
     times = in_turns(calls, settings.rounds, device)
-    reference = ways["growing cache"].ids
+    reference = ways["growing cache"].ids if reference is None else reference
     rows = []
     for name, way in ways.items():
         pairs = zip(times[name], times[f"{name}, one"], strict=True)
@@ -170,10 +254,12 @@ def measure(
                 "same_ids": same(way.ids, reference),
                 "tokens": way.tokens,
                 "exact": way.exact,
+                "group": "exact",
+                "tokens_per_pass": None if way.report is None else round(way.report.tokens_per_pass, 2),
                 "warm_up_seconds": round(way.warm_up, 1),
             }
         )
-    return rows
+    return rows, reference
 
 
 def same(ids: list[int], reference: list[int]) -> int:
@@ -186,12 +272,15 @@ def run(device: str, settings: Settings) -> dict[str, Any]:
     """Measure everything; the result as it is written."""
     result, rows = about("decode", device), []
     for shape in settings.shapes:
-        with checkpoint(shape, device, torch.float32) as folder:
-            for dtype in settings.dtypes:
+        large = "8B" in shape
+        dtypes = (torch.bfloat16,) if large else settings.dtypes
+        with checkpoint(shape, device, dtypes[0]) as folder:
+            for dtype in dtypes:
                 click.echo(f"{shape}, {name_of(dtype)}")
-                found = measure(shape, dtype, folder, device, settings)
+                found = measure(shape, dtype, folder, device, replace(settings, large=large))
                 rows += found
-                show(found)
+                for group in ("exact", "quantized"):
+                    show([row for row in found if row["group"] == group])
     return result | {
         "prompt": settings.prompt,
         "new": settings.new,
@@ -230,7 +319,7 @@ def main(
 ) -> None:
     """Measure, print, and write the file."""
     device = device or find_device()
-    shapes = shape or Settings.shapes
+    shapes = shape or (Settings.shapes if device == "cpu" else (*Settings.shapes, "Llama-style 8B"))
     settings = Settings(shapes, rounds=rounds, compiled=not no_compile, gpt_fast=gpt_fast)
     write(run(device, settings), place("decode", device, out, save))
 

@@ -12,6 +12,7 @@ import os
 import platform
 import re
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping
 from datetime import date
@@ -51,8 +52,8 @@ def in_turns(calls: Mapping[str, Call], rounds: int, device: str) -> dict[str, l
     """The seconds of each call, round after round; a round runs all of them, one after the other."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
+        gc.collect()
         for name, call in calls.items():
-            gc.collect()
             times[name].append(seconds(call, device))
     return times
 
@@ -113,6 +114,13 @@ def version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def needs(package: str) -> None:
+    """End here, and say so, where a package is not installed that a whole benchmark is about."""
+    if version(package) is None:
+        click.echo(f"not run: {package} is not installed")
+        sys.exit()
 
 
 def about(benchmark: str, device: str) -> dict[str, Any]:

@@ -11,7 +11,10 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Response, sync_playwright
+from harness import needs
+
+needs("playwright")
+from playwright.sync_api import Response, sync_playwright  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "browser"))
@@ -59,6 +62,9 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
 
 def main() -> None:
     """Serve the built site and measure."""
+    if not (ROOT / "site" / "ko" / "generation.html").exists():
+        print("not run: there is no site yet; make it by: make site")
+        return
     handler = functools.partial(QuietHandler, directory=str(ROOT / "site"))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

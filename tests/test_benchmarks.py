@@ -94,6 +94,84 @@ def test_equal_ids_are_counted_up_to_the_first_that_differs(benchmark: ModuleTyp
     assert benchmark.same([], [1]) == 0
 
 
+@of("decode")
+def test_the_ladder_has_every_step(benchmark: ModuleType) -> None:
+    settings = benchmark.Settings(
+        ("tiny Llama",), (torch.float32,), prompt=6, new=6, rounds=1, compiled=False, small=True
+    )
+    rows = benchmark.run("cpu", settings)["rows"]
+    plain = next(row for row in rows if row["way"] == "static cache")
+    for kind in ("int8", "int4"):
+        row = next(row for row in rows if row["way"] == kind)
+        assert row["group"] == "quantized" and not row["exact"] and row["n_bytes"] < plain["n_bytes"]
+    assert next(row for row in rows if row["way"] == "joined projections")["exact"]
+
+
+@of("context")
+def test_a_token_is_timed_at_every_context_and_a_cache_takes_what_is_said(benchmark: ModuleType) -> None:
+    settings = benchmark.Settings(
+        "tiny Llama",
+        contexts=(8, 16),
+        without_cache=8,
+        batches=(1, 3),
+        memory_context=32,
+        new=2,
+        rounds=1,
+        compiled=False,
+        small=True,
+    )
+    result = benchmark.run("cpu", settings)
+    rows = check(result, "context", "way", "milliseconds", "n_bytes", "mbu")
+    ways = {row["way"] for row in rows if row["context"] == 16}
+    assert ways == {"transformers", "growing cache", "static cache", "compiled step"}
+    assert [row["batch"] for row in result["memory"]] == [1, 3]
+    for row in result["memory"]:
+        assert (
+            row["cache_bytes"] == row["said_cache_bytes"] and row["weight_bytes"] == row["said_weight_bytes"]
+        )
+
+
+@of("prefill")
+def test_every_way_of_reading_a_prompt_comes_to_the_same_token(benchmark: ModuleType) -> None:
+    settings = benchmark.Settings(
+        ("tiny GPT-2", "tiny Llama"), (torch.float32,), (8, 40, 400), rounds=1, compiled=False, small=True
+    )
+    rows = check(benchmark.run("cpu", settings), "model", "length", "way", "milliseconds", "flops", "mfu")
+    assert {row["length"] for row in rows} == {8, 40}  # 400 do not fit into the context
+    assert all(row["same_id"] and row["difference"] < 1e-4 for row in rows)
+
+
+@of("prefill")
+def test_a_prefill_needs_the_pairs_that_the_mask_leaves(benchmark: ModuleType) -> None:
+    from shapes import SHAPES
+
+    from llmref.cost import cost
+    from llmref.families import family_of
+
+    config = family_of(SHAPES["tiny Llama"]).read(SHAPES["tiny Llama"])
+    each = [cost(config, context=place) for place in range(1, 8)]
+    expected = sum(step.total.decode_flops - step.lm_head.decode_flops for step in each)
+    assert benchmark.needed_flops(config, 7) == expected + each[0].lm_head.decode_flops
+
+
+@of("batch")
+def test_every_row_of_a_batch_is_as_alone(benchmark: ModuleType) -> None:
+    settings = benchmark.Settings("tiny Llama", (torch.float32,), (3,), (2, 6), 4, (1, 6), 1, small=True)
+    rows = check(benchmark.run("cpu", settings), "rows", "request", "way", "tokens_per_second", "new_tokens")
+    assert {(row["request"], row["way"]) for row in rows} == {
+        (request, way)
+        for request in ("equal", "mixed")
+        for way in ("transformers", "batch", "prepared batch")
+    }
+    assert all(row["same_as_alone"] == row["compared"] == 3 for row in rows)
+
+
+@of("gpt_fast")
+def test_the_other_layout_of_rope_pairs_neighbours(benchmark: ModuleType) -> None:
+    rows = torch.arange(8.0)[:, None]  # two heads of four dimensions: 0 turns with 2, 1 with 3
+    assert benchmark.interleaved(rows, 2)[:, 0].tolist() == [0, 2, 1, 3, 4, 6, 5, 7]
+
+
 @of("flash_attention")
 def test_attention_is_timed_in_every_way(benchmark: ModuleType) -> None:
     rows = check(
@@ -128,6 +206,17 @@ def test_all_calls_have_their_turn_in_every_round(benchmark: ModuleType) -> None
     calls = {name: lambda name=name: order.append(name) for name in ("us", "peer")}
     times = benchmark.in_turns(calls, 3, "cpu")
     assert order == ["us", "peer"] * 3 and all(len(each) == 3 for each in times.values())
+
+
+@of("harness")
+def test_what_is_not_installed_is_said_and_not_run(
+    benchmark: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    benchmark.needs("torch")
+    with pytest.raises(SystemExit) as ended:
+        benchmark.needs("no-such-package")
+    assert ended.value.code is None  # the next benchmark goes on
+    assert capsys.readouterr().out == "not run: no-such-package is not installed\n"
 
 
 @of("harness")
