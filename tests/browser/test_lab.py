@@ -383,9 +383,9 @@ def test_the_sliders_act_on_the_logits_that_are_there(page: Page, site_url: str)
     sliders.nth(3).fill("1")  # min-p: the likeliest alone
     assert rows.first.locator(".lab-number").all_inner_texts()[1] == "100.0%"
     sliders.nth(3).fill("0")
-    sliders.nth(5).fill("2")  # the repetition penalty counts the prompt too
+    sliders.nth(4).fill("0.05")  # typical: a few alone
     assert rows.all_inner_texts() != before
-    sliders.nth(5).fill("1")
+    sliders.nth(4).fill("1")
     assert rows.all_inner_texts() == before
 
 
