@@ -286,7 +286,9 @@ def test_what_cannot_fit_is_refused_with_the_figures_before_anything_is_made() -
 
 def test_a_single_text_is_held_to_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory_functions, "available_memory", lambda device: 1000)
-    with pytest.raises(ValueError, match="memory for a text of up to 8 tokens.*; 0.977 KiB are free"):
+    with pytest.raises(
+        ValueError, match="memory for a text of up to 8 tokens.*; there is room for 0.977 KiB"
+    ):
         generate_ids(small_model(), [1, 2, 3], GREEDY, 5)
 
 

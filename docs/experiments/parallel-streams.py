@@ -382,7 +382,7 @@ counting.remove()
 print(f"the first pass reads {sizes[0][0]} rows of {sizes[0][1]} tokens, each later pass one token a row:")
 for rows_left in range(4, 0, -1):
     steps = sum(size == (rows_left, 1) for size in sizes)
-    print(f"  {rows_left} rows in {steps} passes")
+    print(f"  rows left: {rows_left}, passes: {steps}")
 written = sum(len(text.ids) + (text.ended_by == "end") for text in texts)
 print(f"{written} tokens, ends included, in {len(sizes)} passes")
 assert sum(rows_left for rows_left, _ in sizes) == written  # no row was computed after its end
@@ -412,10 +412,11 @@ for run, name in ((one_after_another, "one after another"), (at_once, "all 8 at 
     print(f"{name:18}{sum(limits) / best[run] * 1000:6.0f} new tokens per second")
 
 # %% name="batch-memory"
-print(llmref.memory(model.config, batch=1))
-print(llmref.memory(model.config, batch=64))
+for batch in (1, 64):
+    needed = llmref.memory(model.config, batch, bytes_per_number=4)  # the model is in float32
+    print(f"batch {batch}, context {limit}: {needed}")
 try:
-    llmref.generate_batch(model, tokenizer, prompts * 16, memory_limit=16 * 1024**2)
+    llmref.generate_batch(model, tokenizer, prompts * 16, memory_limit=8 * 1024**2)
     raise AssertionError("there must be an error")
 except ValueError as error:
     print(error)

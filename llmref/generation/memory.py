@@ -30,7 +30,7 @@ def check_memory(model: Transformer, batch: int, tokens: int, limit: int | None 
     >>> check_memory(model, batch=4, tokens=100, limit=1_000_000)
     Traceback (most recent call last):
     ...
-    ValueError: not enough memory for 4 texts of up to 100 tokens: ... 977 KiB are free
+    ValueError: not enough memory for 4 texts of up to 100 tokens: ... there is room for 977 KiB
     """
     needed = memory(model.config, batch, tokens, model.dtype.itemsize)
     free = available_memory(model.device) if limit is None else limit
@@ -39,7 +39,7 @@ def check_memory(model: Transformer, batch: int, tokens: int, limit: int | None 
         raise ValueError(
             f"not enough memory for {texts} of up to {tokens:,} tokens: {size(needed.cache)} of cache and "
             f"{size(needed.logits)} of logits, beside the model's "
-            f"{size(needed.weights)}; {size(free)} are free"
+            f"{size(needed.weights)}; there is room for {size(free)}"
         )
 
 
