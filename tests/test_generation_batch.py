@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 from llmref.cache import GrowingCache, StaticCache
 from llmref.cost import memory, size
 from llmref.decoding import strategy
+from llmref.fast import prepare
 from llmref.generation import (
     generate,
     generate_batch,
@@ -97,6 +98,19 @@ def test_latent_attention_and_experts_too() -> None:
         generate_batch_ids(model, PROMPTS, GREEDY, LIMITS), PROMPTS, LIMITS, strict=True
     ):
         assert text.ids == generate_naive(model, prompt, limit)
+
+
+def test_a_prepared_model_writes_the_same() -> None:
+    model = small_model(small_config(window=4))
+    decoder = prepare(model, backend=None)
+    limits = [1, 4, 0, 9]
+    found = generate_batch_ids(decoder, PROMPTS, GREEDY, limits)
+    assert [text.ids for text in found] == [
+        generate_naive(model, prompt, limit) for prompt, limit in zip(PROMPTS, limits, strict=True)
+    ]
+    assert found[1].log_probabilities == pytest.approx(
+        generate_batch_ids(model, PROMPTS, GREEDY, limits)[1].log_probabilities, abs=1e-4
+    )
 
 
 def test_a_seed_gives_the_same_text_in_any_batch() -> None:

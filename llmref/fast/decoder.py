@@ -45,11 +45,15 @@ class Decoder:
         """Where the weights are."""
         return self.model.device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What keys and values are stored in."""
+        return self.model.dtype
+
     @torch.inference_mode(False)
     def new_cache(self, rows: int, length: int) -> StaticCache:
         """An empty cache for so many texts of at most so many tokens, allocated now."""
-        dtype = self.model.embedding.weight.dtype
-        return StaticCache(self.config, length, rows, self.device, dtype)
+        return StaticCache(self.config, length, rows, self.device, self.dtype)
 
     @torch.inference_mode()
     def hidden_states(

@@ -12,7 +12,7 @@ from llmref.cache import Cache, GrowingCache
 from llmref.decoding import Strategy, finite, uniforms
 from llmref.generation.loop import allowed_steps
 from llmref.generation.memory import check_cache, check_memory
-from llmref.model import Transformer
+from llmref.generation.protocol import LanguageModel
 
 Value = TypeVar("Value")
 
@@ -63,7 +63,7 @@ class Row:
 
 
 def generate_batch_ids(
-    model: Transformer,
+    model: LanguageModel,
     prompts: Sequence[Sequence[int]],
     strategy: Strategy,
     max_new_tokens: int | Sequence[int],
@@ -84,7 +84,7 @@ def generate_batch_ids(
         max_new_tokens: How many new tokens at most: one number for all rows, or one for each.
         seed: Makes the draws repeatable: one for all rows, so that equal prompts get equal texts, or one for
             each. A seed gives a row the same text in any batch.
-        cache: An empty cache for so many rows; a growing one if not given. It is yours to size.
+        cache: An empty cache for so many rows; the model's own kind if not given. It is yours to size.
         memory_limit: Refuse a request that needs more bytes; what the machine has free if not given.
 
     Raises:
@@ -111,7 +111,7 @@ def generate_batch_ids(
 
 
 def rows_of(
-    model: Transformer,
+    model: LanguageModel,
     prompts: Sequence[Sequence[int]],
     max_new_tokens: int | Sequence[int],
     seed: int | Sequence[int] | None,
@@ -141,18 +141,22 @@ def for_each_row(name: str, given: Value | Sequence[Value], rows: int) -> list[V
 
 
 def checked_cache(
-    model: Transformer, rows: list[Row], cache: Cache | None, memory_limit: int | None
+    model: LanguageModel, rows: list[Row], cache: Cache | None, memory_limit: int | None
 ) -> Cache:
     """The cache to use, once it is known that all fits."""
-    if cache is not None:
-        longest = max(len(row.prompt) for row in rows)
-        check_cache(cache, longest + max(row.limit for row in rows) - 1)  # a text's last token is not read
-        return cache
-    check_memory(model, len(rows), max(len(row.prompt) + row.limit for row in rows), memory_limit)
-    return GrowingCache()
+    going_on = [row for row in rows if row.written.ended_by is None]
+    if not going_on:
+        return cache or GrowingCache()
+    columns = max(len(row.prompt) for row in going_on) + max(row.limit for row in going_on)
+    if cache is None:
+        tokens = max(len(row.prompt) + row.limit for row in going_on)
+        check_memory(model, len(going_on), tokens, memory_limit)
+        return model.new_cache(len(going_on), columns)
+    check_cache(cache, columns - 1)  # a text's last token is not read
+    return cache
 
 
-def write_batch(model: Transformer, rows: list[Row], strategy: Strategy, cache: Cache) -> Iterator[None]:
+def write_batch(model: LanguageModel, rows: list[Row], strategy: Strategy, cache: Cache) -> Iterator[None]:
     """Write one token in each row that has not ended, pause, and go on until all have.
 
     In a pause whoever looks on may end rows too.

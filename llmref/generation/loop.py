@@ -9,11 +9,12 @@ from torch import Tensor
 from llmref.cache import Cache
 from llmref.decoding import Strategy, uniforms
 from llmref.generation.memory import check_cache, check_memory
-from llmref.model import Transformer, sequential_positions
+from llmref.generation.protocol import LanguageModel
+from llmref.model import sequential_positions
 
 
 def generate_ids(
-    model: Transformer,
+    model: LanguageModel,
     ids: list[int],
     strategy: Strategy,
     max_new_tokens: int,
@@ -49,7 +50,7 @@ def generate_ids(
     return write(model, ids, strategy, steps, seed, cache)
 
 
-def allowed_steps(model: Transformer, ids: list[int], max_new_tokens: int) -> int:
+def allowed_steps(model: LanguageModel, ids: list[int], max_new_tokens: int) -> int:
     """How many new tokens there may be."""
     if not ids:
         raise ValueError("the prompt is empty: give at least one token")
@@ -67,7 +68,7 @@ def allowed_steps(model: Transformer, ids: list[int], max_new_tokens: int) -> in
 
 
 def write(
-    model: Transformer, ids: list[int], strategy: Strategy, steps: int, seed: int | None, cache: Cache
+    model: LanguageModel, ids: list[int], strategy: Strategy, steps: int, seed: int | None, cache: Cache
 ) -> Iterator[int]:
     numbers = uniforms(seed, steps)
     tokens: Int[Tensor, "batch tokens"] = torch.tensor([ids], device=model.device)

@@ -7,10 +7,10 @@ import torch
 
 from llmref.cache import Cache, StaticCache
 from llmref.cost import memory, size
-from llmref.model import Transformer
+from llmref.generation.protocol import LanguageModel
 
 
-def check_memory(model: Transformer, batch: int, tokens: int, limit: int | None = None) -> None:
+def check_memory(model: LanguageModel, batch: int, tokens: int, limit: int | None = None) -> None:
     """Whether so many texts of so many tokens fit, prompts and new tokens together.
 
     It counts what is there until the end, the cache and a row of logits for each text, beside weights that

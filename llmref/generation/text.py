@@ -8,8 +8,8 @@ from tqdm import tqdm
 from llmref.decoding import StrategySettings, strategy
 from llmref.generation.batch import Generated, Row, checked_cache, rows_of, write_batch
 from llmref.generation.loop import generate_ids
+from llmref.generation.protocol import LanguageModel
 from llmref.generation.stop import StopTexts
-from llmref.model import Transformer
 from llmref.tokenizer import TextTokenizer
 
 USUAL: StrategySettings = {"temperature": 0.8}
@@ -17,7 +17,7 @@ USUAL: StrategySettings = {"temperature": 0.8}
 
 
 def stream(
-    model: Transformer,
+    model: LanguageModel,
     tokenizer: TextTokenizer,
     prompt: str | Sequence[int],
     *,
@@ -53,7 +53,7 @@ def stream(
 
 
 def generate(
-    model: Transformer,
+    model: LanguageModel,
     tokenizer: TextTokenizer,
     prompt: str | Sequence[int],
     *,
@@ -76,7 +76,7 @@ def generate(
 
 
 def stream_batch(
-    model: Transformer,
+    model: LanguageModel,
     tokenizer: TextTokenizer,
     prompts: Sequence[str | Sequence[int]],
     *,
@@ -133,7 +133,7 @@ def stream_batch(
 
 
 def generate_batch(
-    model: Transformer,
+    model: LanguageModel,
     tokenizer: TextTokenizer,
     prompts: Sequence[str | Sequence[int]],
     *,
@@ -168,14 +168,14 @@ def generate_batch(
     return texts
 
 
-def ids_of(model: Transformer, tokenizer: TextTokenizer, prompt: str | Sequence[int]) -> list[int]:
+def ids_of(model: LanguageModel, tokenizer: TextTokenizer, prompt: str | Sequence[int]) -> list[int]:
     """A prompt's ids, as a text or as they are."""
     if prompt == "":
         raise ValueError("the prompt is empty: give at least one character")
     return prompt_ids(model, tokenizer, prompt) if isinstance(prompt, str) else list(prompt)
 
 
-def prompt_ids(model: Transformer, tokenizer: TextTokenizer, text: str) -> list[int]:
+def prompt_ids(model: LanguageModel, tokenizer: TextTokenizer, text: str) -> list[int]:
     """The ids of a text as the model reads it, with what stands before every text.
 
     A tokenizer's files say which token that is, if any; where they say nothing, the model's `bos_id` is it.
