@@ -207,6 +207,7 @@ def test_greedy_text_is_the_same_with_any_draft(
     drafts: list[Draft] = [
         DraftModel(small_model(config, seed=seed)),
         DraftModel(small_model(replace(config, context_length=10), seed=seed)),
+        DraftModel(small_model(config, seed=seed), make_cache("static", config)),
         PromptLookup(),
         Scripted(ids + expected),
     ]
@@ -228,7 +229,9 @@ def test_greedy_text_of_every_family_is_the_same(name: str, tmp_path: Path) -> N
         assert report.accepted > 0 or room_in_a_pass(model.config, 10) == 0
 
 
-@pytest.mark.parametrize("penalty", [{"frequency_penalty": 1.0}, {"repetition_penalty": 1.5}])
+@pytest.mark.parametrize(
+    "penalty", [{"frequency_penalty": 1.0}, {"repetition_penalty": 1.5}, {"no_repeat_ngram": 1}]
+)
 def test_greedy_text_with_penalties_is_the_same(penalty: Any) -> None:
     chooser = strategy(0, **penalty)
     for seed in range(4):
@@ -426,6 +429,12 @@ def test_bad_input_is_an_error_at_once() -> None:
     model(torch.tensor([[1, 2]]), torch.tensor([[0, 1]]), cache)
     with pytest.raises(ValueError, match="needs an empty cache, found one that holds 2 tokens"):
         speculate(model, [1], GREEDY, 3, draft=draft, cache=cache)
+    with pytest.raises(ValueError, match="a draft needs an empty cache, found one that holds 2 tokens"):
+        DraftModel(model, cache)
+    with pytest.raises(ValueError, match="a rolling cache cannot be cut back"):
+        DraftModel(model, RollingCache(model.config))
+    with pytest.raises(ValueError, match="token ids must be from 0 to 60, found 99 in BannedTokens"):
+        speculate(model, [1], strategy(banned_ids=[99]), 3, draft=draft)
     with pytest.raises(ValueError, match="a run of at least 1 token, found 0"):
         PromptLookup(0)
 

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llmref.cache import GrowingCache
+from llmref.cache import Cache, GrowingCache
 from llmref.decoding import Strategy, draw
 from llmref.model import Transformer, sequential_positions
 from llmref.tokenizer import TextTokenizer
@@ -58,6 +58,10 @@ class DraftModel:
 
     Args:
         model: A model with the vocabulary of the one that checks.
+        cache: An empty cache to use, one that can go back; a growing one if not given.
+
+    Raises:
+        ValueError: If the cache holds tokens, or cannot go back.
 
     >>> import llmref
     >>> model, tokenizer = llmref.load_tiny()
@@ -67,9 +71,14 @@ class DraftModel:
     ' time, a'
     """
 
-    def __init__(self, model: Transformer) -> None:
+    def __init__(self, model: Transformer, cache: Cache | None = None) -> None:
         self.model = model
-        self.cache = GrowingCache()
+        self.cache = GrowingCache() if cache is None else cache
+        if self.cache.n_tokens:
+            raise ValueError(
+                f"a draft needs an empty cache, found one that holds {self.cache.n_tokens} tokens"
+            )
+        self.cache.crop(0)  # one that cannot go back says so here
         self.read: list[int] = []
 
     @property

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from llmref.cache import Cache, GrowingCache
+from llmref.cache import Cache
 from llmref.config import DynamicNtkScaling, LongRopeScaling, ModelConfig
 from llmref.decoding import Strategy, draw, uniforms
 from llmref.generation.draft import Draft, Proposal
@@ -116,7 +116,7 @@ def speculate(
         draft: Who proposes: a `DraftModel`, `PromptLookup()`, or another `Draft`.
         draft_tokens: How many tokens it may propose for each pass.
         seed: Makes the draws repeatable.
-        cache: An empty cache to use, one that can go back; a growing one if not given.
+        cache: An empty cache to use, one that can go back; the model's own kind (`new_cache`) if not given.
         report: Counts what is drafted and accepted.
 
     Raises:
@@ -133,6 +133,7 @@ def speculate(
     (True, True)
     """
     steps = allowed_steps(model, ids, max_new_tokens)
+    strategy.check(model.config.vocab_size)
     if draft_tokens < 1:
         raise ValueError(f"draft_tokens must be at least 1, found {draft_tokens}")
     if draft.vocab_size not in (None, model.config.vocab_size):
@@ -142,7 +143,7 @@ def speculate(
         )
     if cache is not None and cache.n_tokens:
         raise ValueError(f"generation needs an empty cache, found one that holds {cache.n_tokens} tokens")
-    cache = GrowingCache() if cache is None else cache
+    cache = model.new_cache(1, len(ids) + steps) if cache is None else cache
     cache.crop(0)  # one that cannot go back says so here
     report = SpeculationReport() if report is None else report
     return write(model, ids, strategy, steps, draft, draft_tokens, seed, cache, report)
@@ -198,6 +199,8 @@ def check(
     tokens = whole[:, cache.n_tokens :]
     hidden = model.hidden_states(tokens, sequential_positions(tokens, cache.n_tokens), cache)
     logits = model.logits(hidden[0, -len(drafted) - 1 :])
+    if not (strategy.penalties or strategy.constraints):  # no row depends on the text before it
+        return strategy.probabilities(logits)
     rows = [
         strategy.probabilities(row[None], whole[:, : len(text) + place], prompt_length)
         for place, row in enumerate(logits)
