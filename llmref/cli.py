@@ -22,6 +22,7 @@ from llmref.config import (
 )
 from llmref.cost import cost
 from llmref.decoding import StrategySettings, strategy
+from llmref.generation.draft import check_same_tokens
 from llmref.generation.text import USUAL
 from llmref.model import Transformer
 from llmref.tiny import FOLDER
@@ -88,6 +89,11 @@ def cli(context: click.Context) -> None:
 @stop_option
 @click.option("--stream", is_flag=True, help="Print each piece as soon as it is known.")
 @click.option("--chat", is_flag=True, help="PROMPT is a message, in the model's chat template.")
+@click.option(
+    "--draft", "draft_path_or_id", metavar="MODEL",
+    help="A smaller model with the same tokenizer, whose guesses the model checks; or 'look-up'.",
+)  # fmt: skip
+@click.option("--draft-tokens", default=4, show_default=True, help="How many guesses for each pass.")
 @model_option
 @device_option
 @dtype_option
@@ -98,6 +104,8 @@ def generate(
     stop: tuple[str, ...],
     stream: bool,
     chat: bool,
+    draft_path_or_id: str | None,
+    draft_tokens: int,
     path_or_id: str,
     device: str,
     dtype: str,
@@ -108,7 +116,13 @@ def generate(
     model, tokenizer = checkpoint.load(path_or_id, device, DTYPES[dtype])
     begin = template.ids(tokenizer, [{"role": "user", "content": prompt}]) if template else prompt
     settings |= {"max_new_tokens": max_new_tokens, "seed": seed, "stop": stop}
-    if stream:
+    report = generation.SpeculationReport()
+    if draft_path_or_id is not None:
+        draft = _draft(draft_path_or_id, tokenizer, device, dtype)
+        drafted: dict[str, Any] = {"draft": draft, "draft_tokens": draft_tokens, "report": report}
+        pieces = generation.stream(model, tokenizer, begin, **settings, **drafted)
+        pieces = pieces if stream else iter(["".join(pieces)])
+    elif stream:
         pieces = generation.stream(model, tokenizer, begin, **settings)
     else:
         (text,) = generation.generate_batch(model, tokenizer, [begin], **settings)
@@ -118,6 +132,21 @@ def generate(
         click.echo(piece, nl=False)
         sys.stdout.flush()
     click.echo()
+    if draft_path_or_id is not None:
+        click.echo(
+            f"{report.new_tokens} tokens in {report.passes} passes; the model accepted {report.accepted} of "
+            f"the {report.checked} drafted tokens that it checked",
+            err=True,
+        )
+
+
+def _draft(path_or_id: str, tokenizer: TextTokenizer, device: str, dtype: str) -> generation.Draft:
+    """Who drafts: prompt look-up by its name, or a model."""
+    if path_or_id == "look-up":
+        return generation.PromptLookup()
+    model, its_tokenizer = checkpoint.load(path_or_id, device, DTYPES[dtype])
+    check_same_tokens(tokenizer, its_tokenizer)
+    return generation.DraftModel(model)
 
 
 @cli.command()

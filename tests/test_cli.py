@@ -133,6 +133,22 @@ def test_generate_streams_piece_by_piece(
     assert len(pieces) == 3  # the prompt, the text, the end of the line
 
 
+def test_generate_with_a_draft_writes_the_same_greedy_text(run: Run, model_folder: Path) -> None:
+    arguments = ["generate", "the cat", "--model", model_folder, "--temperature", 0, "--max-new-tokens", 12]
+    plain = run(*arguments)
+    for draft in (model_folder, "look-up"):
+        for more in ([], ["--stream"], ["--draft-tokens", 2]):
+            result = run(*arguments, "--draft", draft, *more)
+            assert (result.code, result.out) == (0, plain.out)
+            assert result.err.startswith("12 tokens in ")
+    result = run(*arguments, "--draft", model_folder)
+    assert result.err == (
+        "12 tokens in 3 passes; the model accepted 9 of the 9 drafted tokens that it checked\n"
+    )
+    result = run(*arguments, "--draft", llmref.tiny.FOLDER)
+    assert result.code and "the draft's tokenizer must be the model's: expected 300 tokens" in result.err
+
+
 def test_generate_answers_a_message(run: Run, model_folder: Path) -> None:
     arguments = ["the dog<|endoftext|>", "--chat", "--model", model_folder, "--temperature", 0]
     assert "no chat template is named 'default'; there is none" in run("generate", *arguments).err

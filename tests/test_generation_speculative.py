@@ -344,6 +344,18 @@ def test_a_seed_repeats_the_text_and_it_is_the_naive_twins() -> None:
     assert unseeded[0] != unseeded[1]
 
 
+def test_text_with_a_draft_is_the_same() -> None:
+    model, tokenizer = llmref.load_tiny()
+    for chosen in ({"temperature": 0}, {"temperature": 1.0, "top_k": 1}, {"temperature": 0, "stop": "."}):
+        text = llmref.generate(model, tokenizer, "Once upon a time", max_new_tokens=20, **chosen)
+        report = SpeculationReport()
+        more = {"draft": DraftModel(model), "draft_tokens": 3, "report": report, "max_new_tokens": 20}
+        assert llmref.generate(model, tokenizer, "Once upon a time", **chosen, **more) == text
+        assert 0 < report.passes < 20
+        pieces = llmref.stream(model, tokenizer, "Once upon a time", **chosen, **more)
+        assert "".join(pieces) == text
+
+
 # The drafts
 
 

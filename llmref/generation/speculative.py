@@ -20,6 +20,7 @@ from llmref.config import DynamicNtkScaling, LongRopeScaling, ModelConfig
 from llmref.decoding import Strategy, draw, uniforms
 from llmref.generation.draft import Draft, Proposal
 from llmref.generation.loop import allowed_steps
+from llmref.generation.memory import check_cache, check_memory
 from llmref.model import Transformer, sequential_positions
 
 
@@ -141,9 +142,11 @@ def speculate(
             f"the draft must have the model's vocabulary: expected {model.config.vocab_size} tokens, "
             f"found {draft.vocab_size}"
         )
-    if cache is not None and cache.n_tokens:
-        raise ValueError(f"generation needs an empty cache, found one that holds {cache.n_tokens} tokens")
-    cache = model.new_cache(1, len(ids) + steps) if cache is None else cache
+    if cache is None:
+        check_memory(model, 1, len(ids) + steps)
+        cache = model.new_cache(1, len(ids) + steps)
+    else:
+        check_cache(cache, len(ids) + steps - 1)
     cache.crop(0)  # one that cannot go back says so here
     report = SpeculationReport() if report is None else report
     return write(model, ids, strategy, steps, draft, draft_tokens, seed, cache, report)

@@ -7,8 +7,10 @@ from tqdm import tqdm
 
 from llmref.decoding import StrategySettings, strategy
 from llmref.generation.batch import Generated, Row, checked_cache, rows_of, write_batch
+from llmref.generation.draft import Draft
 from llmref.generation.loop import generate_ids
 from llmref.generation.protocol import LanguageModel
+from llmref.generation.speculative import SpeculationReport, speculate
 from llmref.generation.stop import StopTexts
 from llmref.tokenizer import TextTokenizer
 
@@ -24,6 +26,9 @@ def stream(
     max_new_tokens: int = 64,
     seed: int | None = None,
     stop: str | Collection[str] = (),
+    draft: Draft | None = None,
+    draft_tokens: int = 4,
+    report: SpeculationReport | None = None,
     **settings: Unpack[StrategySettings],
 ) -> Iterator[str]:
     """The text that follows a prompt, piece by piece; no piece ever holds half a character.
@@ -35,10 +40,14 @@ def stream(
         max_new_tokens: How many new tokens at most; the context length is a limit of its own.
         seed: The same seed gives the same text.
         stop: End before whichever of these texts is whole first, also where it spans several tokens.
+        draft: Proposes tokens that the model then checks (`speculate`), so that it needs fewer passes.
+        draft_tokens: How many tokens the draft may propose for each pass.
+        report: Counts what was drafted and accepted.
         settings: How a token is chosen: those of `strategy`. The temperature is 0.8 if not given.
 
     Raises:
-        ValueError: If the prompt is empty or too long, a setting is out of range, or a stop text is empty.
+        ValueError: If the prompt is empty or too long, a setting is out of range, a stop text is empty, or
+            the draft has another vocabulary.
 
     >>> import llmref
     >>> model, tokenizer = llmref.load_tiny()
@@ -49,7 +58,19 @@ def stream(
     ids = ids_of(model, tokenizer, prompt)
     spelling = Spelling(tokenizer, ids, stop)
     chooser = strategy(**(USUAL | settings), end_ids=model.config.end_ids)
-    return spelled(spelling, generate_ids(model, ids, chooser, max_new_tokens, seed=seed))
+    if draft is None:
+        return spelled(spelling, generate_ids(model, ids, chooser, max_new_tokens, seed=seed))
+    new_ids = speculate(
+        model,
+        ids,
+        chooser,
+        max_new_tokens,
+        draft=draft,
+        draft_tokens=draft_tokens,
+        seed=seed,
+        report=report,
+    )
+    return spelled(spelling, new_ids)
 
 
 def generate(
@@ -60,6 +81,9 @@ def generate(
     max_new_tokens: int = 64,
     seed: int | None = None,
     stop: str | Collection[str] = (),
+    draft: Draft | None = None,
+    draft_tokens: int = 4,
+    report: SpeculationReport | None = None,
     **settings: Unpack[StrategySettings],
 ) -> str:
     """The text that follows a prompt, whole; the arguments and errors are those of `stream`.
@@ -71,7 +95,18 @@ def generate(
     ...
     ValueError: the prompt is empty: give at least one character
     """
-    pieces = stream(model, tokenizer, prompt, max_new_tokens=max_new_tokens, seed=seed, stop=stop, **settings)
+    pieces = stream(
+        model,
+        tokenizer,
+        prompt,
+        max_new_tokens=max_new_tokens,
+        seed=seed,
+        stop=stop,
+        draft=draft,
+        draft_tokens=draft_tokens,
+        report=report,
+        **settings,
+    )
     return "".join(pieces)
 
 
