@@ -547,6 +547,73 @@ MUTANTS = (
         "self.cache.crop(len(self.read))",
         ("test_generation_speculative.py",),
     ),
+    # Quantized weights
+    Mutant(
+        "weights are cut off, not rounded",
+        "quantization/integers.py",
+        "(wide / scale.float()).round().to(torch.int8)",
+        "(wide / scale.float()).to(torch.int8)",
+        ("test_quantization.py",),
+    ),
+    Mutant(
+        "integers are chosen with a scale other than the one that is kept",
+        "quantization/integers.py",
+        """    scale = scale.to(scale_dtype)
+    return (wide / scale.float()).round().to(torch.int8), scale""",
+        "    return (wide / scale).round().to(torch.int8), scale.to(scale_dtype)",
+        ("test_quantization.py",),
+    ),
+    Mutant(
+        "the two integers of a byte change places",
+        "quantization/integers.py",
+        "return low | (high << 4)",
+        "return high | (low << 4)",
+        ("test_quantization.py",),
+    ),
+    Mutant(
+        "one scale serves a whole matrix",
+        "quantization/linear.py",
+        "numbers, scales = to_integers(linear.weight.detach())",
+        "numbers, scales = to_integers(linear.weight.detach().flatten()[None])\n"
+        "        numbers = numbers.view_as(linear.weight)\n"
+        "        scales = scales.expand(len(numbers), 1)",
+        ("test_quantization.py",),
+    ),
+    Mutant(
+        "the scales are rounded along with the model",
+        "quantization/linear.py",
+        "self.scales = self.scales.to(before.dtype) if before.is_meta else before.to(self.scales.device)",
+        "pass",
+        ("test_quantization.py",),
+    ),
+    Mutant(
+        "the embedding is lost where the LM head shares it",
+        "quantization/model.py",
+        "if isinstance(module, nn.Linear) and uses[id(module.weight)] == 1",
+        "if isinstance(module, nn.Linear)",
+        ("test_quantization.py",),
+    ),
+    Mutant(
+        "the bias of a quantized layer is dropped",
+        "quantization/linear.py",
+        "return nn.functional.linear(x, self.weight.to(x.dtype), self.bias)",
+        "return nn.functional.linear(x, self.weight.to(x.dtype))",
+        ("test_quantization.py",),
+    ),
+    Mutant(
+        "a quantized file of any version is read",
+        "checkpoint/configuration.py",
+        'if found.get("version") != FORMAT["version"]:',
+        "if False:",
+        ("test_checkpoint_quantized.py",),
+    ),
+    Mutant(
+        "bytes of quantized experts are counted once",
+        "cost.py",
+        "own = Part(weight_bytes=config.n_experts * each, idle_bytes=idle * each)",
+        "own = Part(weight_bytes=each, idle_bytes=idle * each)",
+        ("test_cost.py",),
+    ),
     # Model and generation
     Mutant(
         "the embedding's multiplier is lost",

@@ -91,7 +91,10 @@ for page in figure(
         largest = 2 ** (bits - 1) - 1
         _, scale = to_integers(one, largest)
         levels = [number * scale.item() for number in range(-largest, largest + 1)]
-        axes.vlines(levels, 0, 1, transform=axes.get_xaxis_transform(), color=COLORS[1], linewidth=1.2)
+        over = 3 if bits < 8 else 1  # 255 lines would hide the bars
+        axes.vlines(
+            levels, 0, 1, transform=axes.get_xaxis_transform(), color=COLORS[1], linewidth=1.2, zorder=over
+        )
         axes.hist(one.tolist(), bins=40, color=COLORS[0], zorder=2)
         axes.set_yticks([])
         axes.set_ylabel(page.text(en=f"{bits} bits", ko=f"{bits}비트"))
@@ -164,7 +167,7 @@ questions = {
     "references": [
         probe
         for language in ("ko", "en")
-        for probe in world.reference_probes(language, held_out=True, count=40)
+        for probe in world.reference_probes(language, held_out=True, count=20)
     ],
 }
 
@@ -182,9 +185,13 @@ def document_losses(model):
 
 
 # %% name="quality"
+def signed(number):
+    return f"{round(float(number), 4) + 0.0:+.4f}"  # and no -0.0000
+
+
 measured = {}
 print(f"the world's own loss on {len(texts)} fresh documents: {exact:.4f} nats per token")
-print(f"{'':22}{'loss':>8}{'more than float32, 95% interval':>36}{'facts':>8}{'references':>12}")
+print(f"{'':20}{'loss':>7}{'more than float32 (95%)':>30}{'facts':>8}{'references':>11}")
 for name, model in variants.items():
     losses = document_losses(model)
     measured[name] = losses.sum().item() / fresh.n_targets
@@ -193,10 +200,10 @@ for name, model in variants.items():
     more = (losses - reference) * len(losses) / fresh.n_targets  # document by document
     half = 1.96 * more.std().item() / len(losses) ** 0.5
     right = [accuracy(model, tokenizer, probes)["right_percent"] for probes in questions.values()]
-    interval = f"{more.mean():+.4f} ({more.mean() - half:+.4f} to {more.mean() + half:+.4f})"
+    interval = f"{signed(more.mean())} ({signed(more.mean() - half)} to {signed(more.mean() + half)})"
     print(
-        f"{name:22}{measured[name]:8.4f}{interval if name != 'float32' else '':>36}"
-        f"{right[0]:7.1f}%{right[1]:11.1f}%"
+        f"{name:20}{measured[name]:7.4f}{interval if name != 'float32' else '':>30}"
+        f"{right[0]:7.1f}%{right[1]:10.1f}%"
     )
     if name == "int8, rows":
         assert more.mean() + half < 0.001 and right == [100, 100]
@@ -263,7 +270,7 @@ expected = written(tiny)
 for name in ("int8, rows", "int4, groups of 32", "3 bits, groups of 32", "2 bits, groups of 32"):
     found = written(variants[name])
     alike = sum(ours == theirs for ours, theirs in zip(found, expected, strict=True))
-    print(f"{name:22} {alike} of {len(expected)} texts alike; {tokenizer.decode(found[1])[:60]!r}")
+    print(f"{name:22} {alike} of {len(expected)} texts alike; {tokenizer.decode(found[0])[:42]!r}")
 
 # %% [markdown] lang="ko"
 # ## 커다란 가중치 하나
@@ -289,7 +296,7 @@ def errors(weight, view):
 others = torch.ones_like(matrix, dtype=torch.bool)
 others[5, 40] = False
 print("8 bits, error of all other weights, in percent of their size (root mean square)")
-print(f"{'':30}{'as trained':>12}{'one large weight':>18}{'weights that become 0':>24}")
+print(f"{'':28}{'as trained':>12}{'large weight':>14}{'become 0':>10}")
 grown = {}
 for name, view in views.items():
     percent = [
@@ -297,7 +304,7 @@ for name, view in views.items():
         for weight in (matrix, spoiled)
     ]
     lost = (to_integers(view(spoiled))[0].reshape(matrix.shape) == 0)[others].float().mean().item()
-    print(f"{name:30}{percent[0]:11.2f}%{percent[1]:17.2f}%{lost:24.1%}")
+    print(f"{name:28}{percent[0]:11.2f}%{percent[1]:13.2f}%{lost:10.1%}")
     grown[name] = percent[1] / percent[0]
 assert grown["one scale for the matrix"] > 10 > 2 > grown["a scale for each group of 32"]
 
@@ -394,10 +401,12 @@ with torch.no_grad():
     table = model.embedding.weight
     groups = grouped(table, 32)
     table.copy_(from_integers(*to_integers(groups, 7, torch.bfloat16)).flatten(1))
-more = (document_losses(model) - reference).sum().item() / fresh.n_targets
-blocks_only = measured["int4, groups of 32"] - measured["float32"]
-print(f"4 bits in the embedding and LM head alone: loss {more:+.4f} nats per token")
-print(f"4 bits in the blocks alone:                loss {blocks_only:+.4f}")
+blocks = document_losses(variants["int4, groups of 32"])
+for name, losses in (("embedding and LM head", document_losses(model)), ("blocks", blocks)):
+    more = (losses - reference) * len(losses) / fresh.n_targets
+    half = 1.96 * more.std().item() / len(losses) ** 0.5
+    interval = f"{signed(more.mean() - half)} to {signed(more.mean() + half)}"
+    print(f"4 bits in {name:22} loss {signed(more.mean())} (95%: {interval}) nats per token")
 
 # %% name="zero-point"
 
@@ -434,6 +443,5 @@ for bits in (4, 3, 2):
             symmetric = found
     less = symmetric - found
     half = 1.96 * less.std().item() / len(less) ** 0.5
-    print(
-        f"  the zero-point gains {less.mean():.4f} ({less.mean() - half:+.4f} to {less.mean() + half:+.4f})"
-    )
+    low, high = signed(less.mean() - half), signed(less.mean() + half)
+    print(f"  the zero-point gains {less.mean():.4f} (95%: {low} to {high})")

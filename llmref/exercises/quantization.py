@@ -10,9 +10,11 @@ def quantize_rows(
 ) -> tuple[Int8[Tensor, "rows columns"], Float[Tensor, "rows"]]:
     """The integers and the scales of a matrix.
 
-    Each row has a scale of its own: the largest size (absolute value) in the row, divided by `largest`. The
-    integers, from `-largest` to `largest`, are the row divided by its scale and rounded to the nearest; their
-    dtype is `torch.int8`. A row of zeros gives zeros, with any scale above 0: nothing is divided by 0.
+    Each row has a scale of its own: the largest size (absolute value) in the
+    row, divided by `largest`. The integers, from `-largest` to `largest`, are
+    the row divided by its scale and rounded to the nearest; their dtype is
+    `torch.int8`. A row of zeros gives zeros, with any scale above 0: nothing
+    is divided by 0.
     """
     raise NotImplementedError("write quantize_rows()")
 
@@ -22,10 +24,11 @@ def product(
     numbers: Int8[Tensor, "rows columns"],
     scales: Float[Tensor, "rows"],
 ) -> Float[Tensor, "tokens rows"]:
-    """What a linear layer with these weights makes of `x`: each row times each vector, added up.
+    """What a linear layer with these weights makes of `x`.
 
-    All numbers of a row have the same scale. So multiply by the integers first (turn them into real numbers
-    by `.to(x.dtype)`), and by the scales at the end: once for each output, and not for each weight.
+    All integers of a row have the same scale. So multiply by the integers
+    first (turn them into real numbers by `.to(x.dtype)`), and by the scales at
+    the end: once for each output, and not for each weight.
     """
     raise NotImplementedError("write product()")
 
