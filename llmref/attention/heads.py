@@ -86,7 +86,7 @@ class MultiHeadAttention(nn.Module):
             weights = self.sites["weights"](scoring.weights(scores, dense(allowed)))
             heads = combine(weights, value)
         else:
-            heads = attend(query, key, value, allowed, self.backend, scoring)
+            heads = self.attend(query, key, value, allowed, scoring)
         heads = self.sites["head_outputs"](heads)
         return self.sites["output"](self.output(heads.transpose(1, 2).flatten(2)))
 
@@ -97,6 +97,12 @@ class MultiHeadAttention(nn.Module):
     def split(self, x: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch heads tokens head_dim"]:
         """Cut each token's vector into heads."""
         return x.unflatten(-1, (-1, self.config.head_dim)).transpose(1, 2)
+
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, allowed: Tensor | PlacedMask, scoring: Scoring
+    ) -> Float[Tensor, "batch heads tokens head_dim"]:
+        """What each head makes of its keys and values, by the layer's backend."""
+        return attend(query, key, value, allowed, self.backend, scoring)
 
     def scoring(
         self, positions: Int[Tensor, "batch tokens"], key_positions: Int[Tensor, "batch keys"]

@@ -10,6 +10,9 @@ from llmref.cache import StaticCache
 from llmref.fast.slots import SeenSlots
 from llmref.model import Transformer
 
+WRITE_OUT = {"realize_reads_threshold": 0, "realize_opcount_threshold": 0}
+"""To Inductor, the compiler: make a vector once and keep it, not anew for every row of a matrix."""
+
 Step = Callable[[Tensor, Tensor, Tensor, Tensor, list[Tensor], list[Tensor]], Tensor]
 Head = Callable[[Tensor], Tensor]
 
@@ -34,7 +37,7 @@ def head_of(model: Transformer) -> Head:
     """The LM head as a function."""
 
     def head(hidden: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch vocab"]:
-        return model.logits(hidden)
+        return Transformer.logits(model, hidden)
 
     return head
 
@@ -57,7 +60,8 @@ def compiled(model: Transformer, cache: StaticCache, backend: str) -> tuple[Step
     step, head = step_of(model), head_of(model)
     for function in (step, head):  # the compiler counts by code how often it compiled: each model its own
         function.__code__ = function.__code__.replace()
-    fast_step = torch.compile(step, backend=backend, fullgraph=True)
+    options = WRITE_OUT if backend == "inductor" else None
+    fast_step = torch.compile(step, backend=backend, fullgraph=True, options=options)
     fast_head = torch.compile(head, backend=backend, fullgraph=True)
     tokens = 2  # sizes of 0 and 1 would be compiled as constants
     ids, positions = (torch.zeros(1, 1, dtype=torch.long, device=model.device) for _ in range(2))

@@ -8,7 +8,7 @@ from copy import deepcopy
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from llmref.attention.masks import Mask
 from llmref.cache import Cache, StaticCache
@@ -20,35 +20,28 @@ from llmref.fast.linear import make_fast
 from llmref.model import Transformer
 
 
-class Decoder:
+class Decoder(Transformer):
     """What `prepare` makes of a model. Generation takes it as it takes the model.
 
     A step of one token with a cache from `new_cache` is compiled; on a GPU it is a CUDA graph, and asks for
     nothing that the CPU would have to wait for. All else runs as it is, with the packed weights where there
     are any: prompts, batches on a CPU, other caches.
 
-    Attributes:
-        model: The model, its layers replaced; the one that it was made of is as it was.
-        config: The model's config.
+    Args:
+        model: A model of its own, with its layers replaced.
+        backend: As of `prepare`.
     """
 
     def __init__(self, model: Transformer, backend: str | None) -> None:
-        self.model, self.config = model, model.config
-        self.step, self.head = step_of(model), head_of(model)
+        nn.Module.__init__(self)
+        self.config, self.positional_embedding = model.config, model.positional_embedding
+        for name, part in model.named_children():
+            setattr(self, name, part)
+        self.step, self.head = step_of(self), head_of(self)
         self.fast_step, self.fast_head = self.step, self.head
         if backend is not None:
-            self.fast_step, self.fast_head = compiled(model, self.new_cache(1, 5), backend)
+            self.fast_step, self.fast_head = compiled(self, self.new_cache(1, 5), backend)
         self.graphed = GraphedStep(self.fast_step) if self.device.type == "cuda" else None
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.model.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """What keys and values are stored in."""
-        return self.model.dtype
 
     @torch.inference_mode(False)
     def new_cache(self, rows: int, length: int) -> StaticCache:
@@ -70,12 +63,12 @@ class Decoder:
                 than there are, and the cache knows how many it holds.
         """
         if not isinstance(cache, StaticCache) or mask is not None:
-            return self.model.hidden_states(ids, positions, cache, mask)
+            return super().hidden_states(ids, positions, cache, mask)
         rows, tokens = ids.shape
         # Made here, whoever made those and however they lie in memory: a compiled step asks for the same.
         ids, positions = (x.clone(memory_format=torch.contiguous_format) for x in (ids, positions))
         if tokens > 1 or cache.n_tokens == 0:
-            self.model.check(ids, positions)
+            self.check(ids, positions)
         start = cache.n_tokens
         cache.extend(positions)
         slots = torch.arange(start, start + tokens, device=self.device)

@@ -24,15 +24,12 @@ class GatheredExperts(MixtureOfExperts):
 
     def __init__(self, layer: MixtureOfExperts) -> None:
         nn.Module.__init__(self)
-        self.config, self.router, self.shared, self.sites = (
-            layer.config,
-            layer.router,
-            layer.shared,
-            layer.sites,
-        )
-        self.experts = layer.experts
-        names = ("up", "down") if layer.config.expert.gated is False else ("gate", "up", "down")
-        self.stacks = {name: stacked([getattr(expert, name) for expert in self.experts]) for name in names}
+        self.config, self.router, self.experts = layer.config, layer.router, layer.experts
+        self.shared, self.sites = layer.shared, layer.sites
+        names = ("gate", "up", "down") if layer.config.expert.gated else ("up", "down")
+        layers = {name: [getattr(expert, name) for expert in self.experts] for name in names}
+        self.kinds = {name: like[0] for name, like in layers.items()}
+        self.stacks = {name: stacked(like) for name, like in layers.items()}
 
     def forward(self, x: Float[Tensor, "batch tokens d_model"]) -> Float[Tensor, "batch tokens d_model"]:
         """What the layer adds to the residual stream; no token sees another."""
@@ -46,7 +43,7 @@ class GatheredExperts(MixtureOfExperts):
 
         def linear(name: str, x: Float[Tensor, "#active inputs"]) -> Float[Tensor, "active outputs"]:
             picked = {key: tensor[chosen] for key, tensor in self.stacks[name].items()}
-            return stream(x, getattr(first, name), picked)
+            return stream(x, self.kinds[name], picked)
 
         token = x.flatten(0, 1)
         gate = linear("gate", token) if "gate" in self.stacks else None

@@ -10,6 +10,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from llmref.attention.heads import MultiHeadAttention
+from llmref.attention.masks import PlacedMask, dense
+from llmref.attention.scoring import Scoring
+from llmref.fast.streaming_attention import streamed_attention
 from llmref.feedforward import FeedForward
 from llmref.quantization import QuantizedLinear
 
@@ -35,6 +38,14 @@ class JoinedAttention(MultiHeadAttention):
         """The queries, keys and values of all heads, cut from one product."""
         query, key, value = self.joined(x).split(self.sizes, dim=-1)
         return query, key, value
+
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, allowed: Tensor | PlacedMask, scoring: Scoring
+    ) -> Float[Tensor, "batch heads tokens head_dim"]:
+        """For a compiler and one query, streamed; otherwise as ever."""
+        if torch.compiler.is_compiling() and query.shape[0] == query.shape[2] == 1:
+            return streamed_attention(query, key, value, dense(allowed), scoring)
+        return super().attend(query, key, value, allowed, scoring)
 
 
 class JoinedFeedForward(FeedForward):

@@ -12,8 +12,8 @@ from llmref.quantization import Int4Linear, Int8Linear, QuantizedLinear
 
 
 def streamed(
-    x: Float[Tensor, "*batch inputs"], weight: Float[Tensor, "*#experts outputs inputs"]
-) -> Float[Tensor, "*batch outputs"]:
+    x: Float[Tensor, "... inputs"], weight: Float[Tensor, "... outputs inputs"]
+) -> Float[Tensor, "... outputs"]:
     """Weights of any floating dtype; the result has the input's.
 
     >>> x, weight = torch.randn(1, 1, 8), torch.randn(3, 8)
@@ -24,10 +24,10 @@ def streamed(
 
 
 def streamed_int8(
-    x: Float[Tensor, "*batch inputs"],
-    numbers: Int8[Tensor, "*#experts outputs inputs"],
-    scales: Float[Tensor, "*#experts outputs"],
-) -> Float[Tensor, "*batch outputs"]:
+    x: Float[Tensor, "... inputs"],
+    numbers: Int8[Tensor, "... outputs inputs"],
+    scales: Float[Tensor, "... outputs"],
+) -> Float[Tensor, "... outputs"]:
     """Weights of `Int8Linear`: all products of a row have one scale, which comes last.
 
     >>> layer, x = Int8Linear(nn.Linear(8, 3, bias=False)), torch.randn(1, 1, 8)
@@ -38,10 +38,10 @@ def streamed_int8(
 
 
 def streamed_int4(
-    x: Float[Tensor, "*batch inputs"],
-    numbers: UInt8[Tensor, "*#experts outputs groups half"],
-    scales: Float[Tensor, "*#experts outputs groups"],
-) -> Float[Tensor, "*batch outputs"]:
+    x: Float[Tensor, "... inputs"],
+    numbers: UInt8[Tensor, "... outputs groups half"],
+    scales: Float[Tensor, "... outputs groups"],
+) -> Float[Tensor, "... outputs"]:
     """Weights of `Int4Linear`: two integers in a byte, and a scale for each group.
 
     >>> layer, x = Int4Linear(nn.Linear(12, 3, bias=False), group_size=8), torch.randn(1, 1, 12)
@@ -65,8 +65,8 @@ def tensors_of(layer: nn.Linear | QuantizedLinear) -> dict[str, Tensor]:
 
 
 def stream(
-    x: Float[Tensor, "*batch inputs"], layer: nn.Linear | QuantizedLinear, tensors: dict[str, Tensor]
-) -> Float[Tensor, "*batch outputs"]:
+    x: Float[Tensor, "... inputs"], layer: nn.Linear | QuantizedLinear, tensors: dict[str, Tensor]
+) -> Float[Tensor, "... outputs"]:
     """The product by the kind of the layer, with its bias: by its own tensors, or others like them.
 
     >>> layer, x = nn.Linear(8, 3), torch.randn(1, 8)
