@@ -98,8 +98,8 @@ def measure(dtype: torch.dtype, folder: Path, device: str, settings: Settings) -
             ways: dict[str, Callable[[], list[list[int]]]] = {}
             if peer is not None:
                 ways["transformers"] = lambda request=request: peer_texts(peer, request)
-            ways["batch"] = lambda request=request: our_texts(model, request)
-            ways["prepared batch"] = lambda request=request: our_texts(decoder, request)
+            ways["rows leave"] = lambda request=request: our_texts(model, request)
+            ways["rows leave, prepared"] = lambda request=request: our_texts(decoder, request)
             texts = {name: write_all() for name, write_all in ways.items()}
             alone = [
                 list(generate_ids(model, ids, GREEDY, limit))
@@ -126,7 +126,7 @@ def measure(dtype: torch.dtype, folder: Path, device: str, settings: Settings) -
                 )
                 row = found[-1]
                 click.echo(
-                    f"{row['dtype']:10}{rows:4} rows, {kind:6}{name:16}{row['tokens_per_second']:10.1f} tok/s"
+                    f"{row['dtype']:10}{rows:4} rows, {kind:6}{name:22}{row['tokens_per_second']:10.1f} tok/s"
                     f"   as alone: {row['same_as_alone']} of {row['compared']}"
                 )
     return found

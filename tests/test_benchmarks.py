@@ -161,7 +161,7 @@ def test_every_row_of_a_batch_is_as_alone(benchmark: ModuleType) -> None:
     assert {(row["request"], row["way"]) for row in rows} == {
         (request, way)
         for request in ("equal", "mixed")
-        for way in ("transformers", "batch", "prepared batch")
+        for way in ("transformers", "rows leave", "rows leave, prepared")
     }
     assert all(row["same_as_alone"] == row["compared"] == 3 for row in rows)
 

@@ -79,6 +79,7 @@ CODE = {
     "quantization": "quantization",
     "full-model": "model.py",
     "training": "training",
+    "speed": "fast",
 }
 
 

@@ -45,6 +45,7 @@ CHAPTER = (
     "latent-attention",
     "speculative-decoding",
     "quantization",
+    "speed",
 )
 
 
