@@ -266,7 +266,7 @@ def picture(result: Result, labels: Labels) -> str:
     svg = drawing("ladder", draw, size=(7.5, 0.45 * len(steps) + 1.1))
     label = html.escape(f"{text} {told}.", quote=True)
     svg = svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
-    return f'<figure class="figure" data-search-exclude markdown="0">{svg}</figure>\n\n{text}'
+    return f'<figure class="figure" data-search-exclude>{svg}</figure>\n\n{text}'
 
 
 TABLES: dict[str, Callable[[Result, Labels], str]] = {
