@@ -67,10 +67,7 @@ twins: $(READY)  ## train the twins that are missing or changed: small models al
 	@$(PY) -m llmref.twins.make
 
 bench: $(READY)  ## time what has to be fast, on an idle machine; the figures go to benchmarks/results/
-	@for name in decode context prefill batch flash_attention; do \
-		printf '\n\033[1m==> %s\033[0m\n' "$$name"; $(PY) benchmarks/$$name.py --save || exit 1; done
-	@for name in loading tokenizer lab; do \
-		printf '\n\033[1m==> %s\033[0m\n' "$$name"; $(PY) benchmarks/$$name.py || exit 1; done
+	@$(PY) benchmarks/all.py
 
 mutants: $(READY)  ## deliberate faults, one at a time: each must turn a test red (some minutes)
 	$(call say,Running the tests on faulty packages)

@@ -200,6 +200,26 @@ def test_every_way_back_gives_the_same_gradient(benchmark: ModuleType) -> None:
             torch.testing.assert_close(one, two, atol=1e-5, rtol=1e-4)
 
 
+@of("all")
+def test_every_benchmark_is_run(benchmark: ModuleType) -> None:
+    helpers = {"all", "harness", "shapes", "gpt_fast"}
+    assert {*benchmark.SAVED, *benchmark.PRINTED} == {file.stem for file in BENCHMARKS.glob("*.py")} - helpers
+
+
+@of("all")
+def test_one_that_fails_does_not_keep_the_others_from_running(
+    benchmark: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "decode.py").write_text("raise SystemExit(1)")
+    (tmp_path / "loading.py").write_text("import sys; print('ran', sys.argv[1:])")
+    monkeypatch.setattr(benchmark, "HERE", tmp_path)
+    monkeypatch.setattr(benchmark, "SAVED", ("decode",))
+    monkeypatch.setattr(benchmark, "PRINTED", ("loading",))
+    with pytest.raises(SystemExit, match="failed: decode"):
+        benchmark.main()
+    assert "ran []" in capfd.readouterr().out
+
+
 @of("harness")
 def test_all_calls_have_their_turn_in_every_round(benchmark: ModuleType) -> None:
     order: list[str] = []
