@@ -31,7 +31,7 @@ from llmref.cost import cost
 from llmref.tiny import load_tiny
 
 BLOCK = BlockConfig(AttentionConfig(n_heads=6, n_kv_heads=2, head_dim=8), FeedForwardConfig(d_ff=80))
-ALL_HEADS = replace(BLOCK, attention=replace(BLOCK.attention, n_kv_heads=6))
+ALL_HEADS = replace(BLOCK, attention=AttentionConfig(n_heads=6, n_kv_heads=6, head_dim=8))
 UNTIED = ModelConfig(500, 48, 4096, (BLOCK, ALL_HEADS, BLOCK), tied_embeddings=False)
 
 

@@ -1,6 +1,7 @@
 """One decode step, and the LM head, each compiled whole: the compiler sees the reference's own functions."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -60,7 +61,7 @@ def compiled(model: Transformer, cache: StaticCache, backend: str) -> tuple[Step
     step, head = step_of(model), head_of(model)
     for function in (step, head):  # the compiler counts by code how often it compiled: each model its own
         function.__code__ = function.__code__.replace()
-    options = WRITE_OUT if backend == "inductor" else None
+    options: dict[str, Any] | None = WRITE_OUT if backend == "inductor" else None
     fast_step = torch.compile(step, backend=backend, fullgraph=True, options=options)
     fast_head = torch.compile(head, backend=backend, fullgraph=True)
     tokens = 2  # sizes of 0 and 1 would be compiled as constants

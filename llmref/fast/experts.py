@@ -1,10 +1,13 @@
 """Experts for a compiler: a token's own are picked out of one tensor, and nothing is counted before."""
 
+from typing import cast
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from llmref.fast.streaming_linear import stream, tensors_of
+from llmref.feedforward import FeedForward
 from llmref.mixture_of_experts import MixtureOfExperts
 from llmref.quantization import QuantizedLinear
 
@@ -39,7 +42,7 @@ class GatheredExperts(MixtureOfExperts):
     def gathered(self, x: Float[Tensor, "1 1 d_model"]) -> Float[Tensor, "1 1 d_model"]:
         """The same for one token."""
         weights, choices = self.router(x)
-        chosen, first = choices.flatten(), self.experts[0]
+        chosen, first = choices.flatten(), cast(FeedForward, self.experts[0])
 
         def linear(name: str, x: Float[Tensor, "#active inputs"]) -> Float[Tensor, "active outputs"]:
             picked = {key: tensor[chosen] for key, tensor in self.stacks[name].items()}

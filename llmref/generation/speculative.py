@@ -21,7 +21,8 @@ from llmref.decoding import Strategy, draw, uniforms
 from llmref.generation.draft import Draft, Proposal
 from llmref.generation.loop import allowed_steps
 from llmref.generation.memory import check_cache, check_memory
-from llmref.model import Transformer, sequential_positions
+from llmref.generation.protocol import LanguageModel
+from llmref.model import sequential_positions
 
 
 @dataclass
@@ -92,7 +93,7 @@ def accept(
 
 
 def speculate(
-    model: Transformer,
+    model: LanguageModel,
     ids: list[int],
     strategy: Strategy,
     max_new_tokens: int,
@@ -153,7 +154,7 @@ def speculate(
 
 
 def write(
-    model: Transformer,
+    model: LanguageModel,
     ids: list[int],
     strategy: Strategy,
     steps: int,
@@ -190,7 +191,7 @@ def write(
 
 
 def check(
-    model: Transformer,
+    model: LanguageModel,
     text: list[int],
     drafted: list[int],
     strategy: Strategy,
