@@ -132,19 +132,23 @@ join_projections(joined)
 prepared = prepare(model, backend=None)  # all but the compiler
 
 
+def text(writer, cache=None):
+    return list(llmref.generate_ids(writer, ids, greedy, new, cache=cache))
+
+
 def static():
     return llmref.StaticCache(model.config, len(ids) + new)
 
 
 expected = generate_naive(model, ids, new)
 texts = {
-    "growing cache": list(llmref.generate_ids(model, ids, greedy, new, cache=llmref.GrowingCache())),
-    "static cache": list(llmref.generate_ids(model, ids, greedy, new, cache=static())),
-    "joined projections": list(llmref.generate_ids(joined, ids, greedy, new, cache=static())),
-    "prepared": list(llmref.generate_ids(prepared, ids, greedy, new)),
+    "growing cache": text(model, llmref.GrowingCache()),
+    "static cache": text(model, static()),
+    "joined projections": text(joined, static()),
+    "prepared": text(prepared),
 }
 for name, found in texts.items():
-    same = sum(one == other for one, other in zip(found, expected, strict=True))
+    same = sum(map(int.__eq__, found, expected))
     print(f"{name:20}{same} of {new} ids as without a cache")
     assert found == expected
 

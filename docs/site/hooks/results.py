@@ -242,11 +242,18 @@ def picture(result: Result, labels: Labels) -> str:
 
     rows = [row for row in result["rows"] if row["model"] == result["rows"][-1]["model"]]
     peer = next((row for row in rows if row["way"] == PEER), rows[0])
-    steps = [row for row in rows if row["dtype"] == peer["dtype"] and (row is peer or row["way"] != PEER)]
-    names = [named(row["way"], labels).replace("`", "") for row in steps]
+    first, last = peer["dtype"], rows[-1]["dtype"]
+    steps = [row for row in rows if (row["dtype"], row["group"]) == (first, "exact")]
+    steps += [row for row in rows if row["dtype"] == last != first and row["way"] == "compiled step"]
+    steps += [
+        row for row in rows if (row["dtype"], row["group"]) == (last, "quantized") and row["way"] != PEER
+    ]
+    names = [
+        named(row["way"], labels) + (f", {row['dtype']}" if row["dtype"] != first else "") for row in steps
+    ]
     rates = [row["tokens_per_second"] for row in steps]
     bounds = [row["bandwidth"] / row["n_bytes"] for row in steps]
-    text = labels["picture"].format(model=peer["model"], dtype=peer["dtype"], chip=result["chip"])
+    text = labels["picture"].format(model=peer["model"], dtype=first, chip=result["chip"])
     told = "; ".join(f"{name} {rate:,.1f}" for name, rate in zip(names, rates, strict=True))
 
     def draw(axes: Any) -> None:
