@@ -142,8 +142,8 @@ MUTANTS = (
     Mutant(
         "the values are rotated too",
         "attention/heads.py",
-        "value = self.split(self.value(x))\n",
-        "value = self.split(self.value(x))\n"
+        "query, key = self.query_norm(query), self.key_norm(key)\n",
+        "query, key = self.query_norm(query), self.key_norm(key)\n"
         "        if self.config.rope is not None:\n"
         "            value = rotate(value, *rotation(positions, self.config.head_dim), 'half')\n",
         ("test_model.py",),
@@ -151,8 +151,8 @@ MUTANTS = (
     Mutant(
         "queries are not normalized",
         "attention/heads.py",
-        "query = self.query_norm(self.split(self.query(x)))",
-        "query = self.split(self.query(x))",
+        "query, key = self.query_norm(query), self.key_norm(key)",
+        "key = self.key_norm(key)",
         FAMILIES,
     ),
     Mutant(
@@ -458,8 +458,8 @@ MUTANTS = (
     Mutant(
         "all blocks take the first block's keys to stand where theirs do",
         "model.py",
-        "cache.key_positions(index)",
-        "cache.key_positions(0)",
+        "store.key_positions(index)",
+        "store.key_positions(0)",
         ("test_cache_rolling.py",),
     ),
     Mutant(
