@@ -75,7 +75,7 @@ def join(*layers: nn.Linear | QuantizedLinear) -> nn.Linear | QuantizedLinear:
     """One layer that gives what these give, side by side; its weights are a copy.
 
     >>> first, second, x = nn.Linear(8, 2), nn.Linear(8, 3), torch.randn(8)
-    >>> torch.equal(join(first, second)(x), torch.cat([first(x), second(x)]))
+    >>> torch.allclose(join(first, second)(x), torch.cat([first(x), second(x)]), atol=1e-6)
     True
     """
     joined = copy(layers[0])

@@ -19,6 +19,8 @@ def streamed_attention(
 ) -> Float[Tensor, "batch heads 1 value_dim"]:
     """What `llmref.attention.attend` gives, for one query of each head.
 
+    >>> import torch
+
     >>> from llmref.attention import attend
     >>> query, (key, value) = torch.randn(1, 4, 1, 8), torch.randn(2, 1, 2, 5, 8)
     >>> allowed = torch.tensor([[[True, True, False, True, False]]])

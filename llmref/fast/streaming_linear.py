@@ -16,6 +16,8 @@ def streamed(
 ) -> Float[Tensor, "... outputs"]:
     """Weights of any floating dtype; the result has the input's.
 
+    >>> import torch
+
     >>> x, weight = torch.randn(1, 1, 8), torch.randn(3, 8)
     >>> torch.allclose(streamed(x, weight), x @ weight.T, atol=1e-6)
     True
@@ -30,6 +32,8 @@ def streamed_int8(
 ) -> Float[Tensor, "... outputs"]:
     """Weights of `Int8Linear`: all products of a row have one scale, which comes last.
 
+    >>> import torch
+
     >>> layer, x = Int8Linear(nn.Linear(8, 3, bias=False)), torch.randn(1, 1, 8)
     >>> torch.allclose(streamed_int8(x, layer.numbers, layer.scales), layer(x), atol=1e-6)
     True
@@ -43,6 +47,8 @@ def streamed_int4(
     scales: Float[Tensor, "... outputs groups"],
 ) -> Float[Tensor, "... outputs"]:
     """Weights of `Int4Linear`: two integers in a byte, and a scale for each group.
+
+    >>> import torch
 
     >>> layer, x = Int4Linear(nn.Linear(12, 3, bias=False), group_size=8), torch.randn(1, 1, 12)
     >>> torch.allclose(streamed_int4(x, layer.numbers, layer.scales), layer(x), atol=1e-6)
@@ -68,6 +74,8 @@ def stream(
     x: Float[Tensor, "... inputs"], layer: nn.Linear | QuantizedLinear, tensors: dict[str, Tensor]
 ) -> Float[Tensor, "... outputs"]:
     """The product by the kind of the layer, with its bias: by its own tensors, or others like them.
+
+    >>> import torch
 
     >>> layer, x = nn.Linear(8, 3), torch.randn(1, 8)
     >>> torch.allclose(stream(x, layer, tensors_of(layer)), layer(x), atol=1e-6)
