@@ -30,6 +30,7 @@ class Mutant:
 
 
 FAMILIES = ("test_families.py",)
+FAST = ("test_fast.py",)
 TOKENIZERS = ("test_tokenizer_real.py",)
 MUTANTS = (
     # Positions
@@ -939,6 +940,77 @@ MUTANTS = (
         "parts = stored.unflatten(0, (self.groups, -1)).split(sizes, dim=1)",
         "parts = stored.unflatten(0, (1, -1)).split([len(part) for part in ours], dim=1)",
         FAMILIES,
+    ),
+    # The fast path
+    Mutant(
+        "A streamed row of int8 forgets its scale",
+        "fast/streaming_linear.py",
+        "numbers.float()).sum(dim=-1) * scales)",
+        "numbers.float()).sum(dim=-1))",
+        FAST,
+    ),
+    Mutant(
+        "Streamed int4 takes the two halves of a group the other way round",
+        "fast/streaming_linear.py",
+        "(first * low + second * high)",
+        "(first * high + second * low)",
+        FAST,
+    ),
+    Mutant(
+        "Joined projections: gate and up are swapped",
+        "fast/joined.py",
+        "gate, up = self.joined(x)",
+        "up, gate = self.joined(x)",
+        FAST,
+    ),
+    Mutant(
+        "Joined projections change the model that they were made of",
+        "fast/decoder.py",
+        "prepared = deepcopy(model, {id(tensor): tensor for tensor in shared}).eval()",
+        "prepared = model.eval()",
+        FAST,
+    ),
+    Mutant(
+        "A step does not see its own slot",
+        "fast/decoder.py",
+        "cache.positions[:, : start + tokens]",
+        "cache.positions[:, : max(start, 1)]",
+        FAST,
+    ),
+    Mutant(
+        "Streamed attention gives heads another group's keys",
+        "fast/streaming_attention.py",
+        "grouped = query.unflatten(1, (kv_heads, -1)).float()",
+        "grouped = query.unflatten(1, (-1, kv_heads)).transpose(1, 2).float()",
+        FAST,
+    ),
+    Mutant(
+        "A recorded step reads the ids that it was recorded with",
+        "fast/graphed.py",
+        "own.copy_(new)",
+        "own.clone()",
+        FAST,
+    ),
+    Mutant(
+        "A recorded step sees too few slots",
+        "fast/graphed.py",
+        "1 << (used - 1).bit_length()",
+        "1 << (used - 1).bit_length() - 1",
+        FAST,
+    ),
+    Mutant(
+        "A recording is used for a cache in other memory",
+        "fast/graphed.py",
+        "if recordings is None or recordings.memory is not cache.positions:",
+        "if recordings is None:",
+        FAST,
+    ),
+    Mutant(
+        "Of an expert's weights only the first expert's are picked",
+        "fast/experts.py",
+        "tensor[chosen]",
+        "tensor[chosen * 0]",
+        FAST,
     ),
 )
 

@@ -303,6 +303,7 @@ def test_a_recording_is_made_again_for_a_cache_with_other_rows() -> None:
     )
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
     assert recorder.recorded == 2
+    assert len(fast.graphed.recorded[static].by_seen) == 1  # the first one's memory is free
 
 
 def test_without_a_compiler_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

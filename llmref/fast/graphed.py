@@ -6,6 +6,7 @@ Source: Nguyen et al., "Accelerating PyTorch with CUDA Graphs" (PyTorch blog, 20
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
@@ -60,17 +61,25 @@ class GraphedStep:
 
     def __init__(self, step: Step, record: Record = record_cuda_graph) -> None:
         self.step, self.record = step, record
-        self.recorded: WeakKeyDictionary[StaticCache, dict[tuple[int, ...], _Recording]] = WeakKeyDictionary()
+        self.recorded: WeakKeyDictionary[StaticCache, _Recordings] = WeakKeyDictionary()
 
     def __call__(self, ids: Tensor, positions: Tensor, slots: Tensor, cache: StaticCache) -> Tensor:
         """The hidden states of a step, for which the cache was extended."""
+        recordings = self.recorded.get(cache)
+        if recordings is None or recordings.memory is not cache.positions:
+            # Its rows were selected: what was recorded goes, and the memory with it.
+            recordings = self.recorded[cache] = _Recordings(cache.positions, {})
         seen = bucket(cache.used, cache.length)
-        # A cache whose rows were selected has other memory.
-        place = (*ids.shape, seen, cache.positions.data_ptr(), cache.keys[0].data_ptr())
-        recordings = self.recorded.setdefault(cache, {})
-        if place not in recordings:
-            recordings[place] = _Recording(self, ids, positions, slots, seen, cache)
-        return recordings[place](ids, positions, slots)
+        if seen not in recordings.by_seen:
+            recordings.by_seen[seen] = _Recording(self, ids, positions, slots, seen, cache)
+        return recordings.by_seen[seen](ids, positions, slots)
+
+
+class _Recordings(NamedTuple):
+    """Those of one cache, as long as it stays in its memory."""
+
+    memory: Tensor
+    by_seen: dict[int, "_Recording"]
 
 
 class _Recording:
