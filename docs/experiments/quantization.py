@@ -313,16 +313,16 @@ from figures import figure, heatmap
 
 for page in figure(
     "outlier",
-    en="The errors of 12 rows of 128 weights, three times. With one scale for the matrix all weights are "
+    en="The mean errors of 8 weights each in 12 rows of 128, three times. With one scale for the matrix all weights are "
     "off. With a scale for each row, those of one row; with groups of 32, a quarter of that row.",
-    ko="가중치 128개씩 12행의 오차를 세 번 그린 그림. 행렬에 배율이 하나면 모든 가중치가 어긋납니다. "
+    ko="가중치 128개씩 12행의 오차를 8개씩 평균해 세 번 그린 그림. 행렬에 배율이 하나면 모든 가중치가 어긋납니다. "
     "행마다 배율이 있으면 한 행만, 32개씩 묶은 그룹마다 있으면 그 행의 4분의 1만 어긋납니다.",
     size=(7, 4),
     subplots=(3, 1),
 ):
     titles = page.text(en="matrix|row|group of 32", ko="행렬|행|32개 그룹").split("|")
     for axes, view, title in zip(page.axes, views.values(), titles, strict=True):
-        shown = errors(spoiled, view)[:12].clamp(max=0.1)
+        shown = errors(spoiled, view)[:12].unflatten(1, (-1, 8)).mean(dim=-1).clamp(max=0.1)
         heatmap(axes, shown)
         axes.set_xticks([])
         axes.set_yticks([])
