@@ -313,10 +313,10 @@ from figures import figure, heatmap
 
 for page in figure(
     "outlier",
-    en="The mean errors of 8 weights each in 12 rows of 128, three times. With one scale for the matrix all weights are "
-    "off. With a scale for each row, those of one row; with groups of 32, a quarter of that row.",
-    ko="가중치 128개씩 12행의 오차를 8개씩 평균해 세 번 그린 그림. 행렬에 배율이 하나면 모든 가중치가 어긋납니다. "
-    "행마다 배율이 있으면 한 행만, 32개씩 묶은 그룹마다 있으면 그 행의 4분의 1만 어긋납니다.",
+    en="The mean errors of 8 weights each in 12 rows of 128, three times. With one scale for the matrix all "
+    "weights are off. With a scale for each row, those of one row; with groups of 32, a quarter of that row.",
+    ko="가중치 128개씩 12행의 오차를 8개씩 평균해 세 번 그린 그림. "
+    "행렬에 배율이 하나면 모든 가중치가 어긋납니다. 행마다 배율이 있으면 한 행만, 32개씩 묶은 그룹마다 있으면 그 행의 4분의 1만 어긋납니다.",
     size=(7, 4),
     subplots=(3, 1),
 ):
