@@ -66,8 +66,8 @@ twins: $(READY)  ## train the twins that are missing or changed: small models al
 	$(call say,Training the twins)
 	@$(PY) -m llmref.twins.make
 
-bench: $(READY)  ## time what has to be fast, on an idle machine; the figures go to benchmarks/results/
-	@$(PY) benchmarks/all.py
+bench: $(READY)  ## time what has to be fast
+	@for file in benchmarks/*.py; do printf '\n\033[1m==> %s\033[0m\n' "$$file"; $(PY) "$$file" || exit 1; done
 
 mutants: $(READY)  ## deliberate faults, one at a time: each must turn a test red (some minutes)
 	$(call say,Running the tests on faulty packages)

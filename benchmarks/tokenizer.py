@@ -27,9 +27,6 @@ from typing import Any
 os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one thread in the batch call; training sets its own
 
 import tokenizers  # noqa: E402
-from harness import needs  # noqa: E402
-
-needs("hypothesis")  # by the samples of the tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 

@@ -1,18 +1,15 @@
-"""The command line: generate, chat, tokenize, trace, train, info, exercise."""
+"""The command line: generate, tokenize, trace, train, info, exercise."""
 
-import inspect
-import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
 
 import click
 import torch
 
 from llmref import __version__, checkpoint, exercises, generation
-from llmref.chat import ChatTemplate, load_chat_template
+from llmref.chat import load_chat_template
 from llmref.config import (
     AttentionConfig,
     FeedForwardConfig,
@@ -21,9 +18,6 @@ from llmref.config import (
     ModelConfig,
 )
 from llmref.cost import cost
-from llmref.decoding import StrategySettings, strategy
-from llmref.generation.draft import check_same_tokens
-from llmref.generation.text import USUAL
 from llmref.model import Transformer
 from llmref.tiny import FOLDER
 from llmref.tiny.recipe import WorldDocuments, model_config
@@ -41,29 +35,6 @@ model_option = click.option(
 )  # fmt: skip
 device_option = click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, mps …")
 dtype_option = click.option("--dtype", default="float32", show_default=True, type=click.Choice(list(DTYPES)))
-seed_option = click.option("--seed", type=int, help="The same seed gives the same text.")
-stop_option = click.option("--stop", multiple=True, help="End before this text; may be given more than once.")
-
-
-def strategy_options(command: Callable[..., None]) -> Callable[..., None]:
-    """An option for each setting of `strategy`, by the same name; there it also says what each does."""
-    defaults = inspect.signature(strategy).parameters
-    says = dict(re.findall(r"^    (\w+): (.+(?:\n     .+)*)", inspect.getdoc(strategy) or "", re.MULTILINE))
-    for name, kind in reversed(get_type_hints(StrategySettings).items()):
-        kinds = [number for part in (kind, *get_args(kind)) for number in (part, *get_args(part))]
-        default = USUAL.get(name, defaults[name].default)
-        text = " ".join(says[name].split())
-        if default == ():  # there is no None on a command line
-            text = f"{text.partition(';')[0].rstrip('.')}; may be given more than once."
-        command = click.option(
-            f"--{name.replace('_', '-')}",
-            type=float if float in kinds else int,
-            multiple=default == (),
-            default=default,
-            show_default=default not in (None, ()),
-            help=text,
-        )(command)
-    return command
 
 
 @click.group(
@@ -84,123 +55,66 @@ def cli(context: click.Context) -> None:
 @cli.command()
 @click.argument("prompt")
 @click.option("--max-new-tokens", default=64, show_default=True, help="How many new tokens at most.")
-@strategy_options
-@seed_option
-@stop_option
+@click.option("--temperature", default=0.8, show_default=True, help="0 is greedy; higher is more varied.")
+@click.option("--top-k", type=int, help="Draw from so many likeliest tokens only.")
+@click.option("--top-p", type=float, help="Draw from the likeliest tokens that reach this probability.")
+@click.option("--min-p", type=float, help="Drop what is less than so many times as likely as the likeliest.")
+@click.option("--repetition-penalty", default=1.0, show_default=True, help="Over 1: less of what is there.")
+@click.option("--frequency-penalty", default=0.0, show_default=True, help="Taken each time it was written.")
+@click.option("--presence-penalty", default=0.0, show_default=True, help="Taken once if it was written.")
+@click.option("--seed", type=int, help="The same seed gives the same text.")
+@click.option("--stop", multiple=True, help="End before this text; may be given more than once.")
 @click.option("--stream", is_flag=True, help="Print each piece as soon as it is known.")
 @click.option("--chat", is_flag=True, help="PROMPT is a message, in the model's chat template.")
-@click.option(
-    "--draft", "draft_path_or_id", metavar="MODEL",
-    help="A smaller model with the same tokenizer, whose guesses the model checks; or 'look-up'.",
-)  # fmt: skip
-@click.option("--draft-tokens", default=4, show_default=True, help="How many guesses for each pass.")
 @model_option
 @device_option
 @dtype_option
 def generate(
     prompt: str,
     max_new_tokens: int,
+    temperature: float,
+    top_k: int | None,
+    top_p: float | None,
+    min_p: float | None,
+    repetition_penalty: float,
+    frequency_penalty: float,
+    presence_penalty: float,
     seed: int | None,
     stop: tuple[str, ...],
     stream: bool,
     chat: bool,
-    draft_path_or_id: str | None,
-    draft_tokens: int,
     path_or_id: str,
     device: str,
     dtype: str,
-    **settings: Any,
 ) -> None:
     """Go on from PROMPT: llmref generate "옛날에" --stream"""
-    template = _chat_template(path_or_id) if chat else None
     model, tokenizer = checkpoint.load(path_or_id, device, DTYPES[dtype])
-    begin = template.ids(tokenizer, [{"role": "user", "content": prompt}]) if template else prompt
-    settings |= {"max_new_tokens": max_new_tokens, "seed": seed, "stop": stop}
-    report = generation.SpeculationReport()
-    if draft_path_or_id is not None:
-        draft = _draft(draft_path_or_id, tokenizer, device, dtype)
-        drafted: dict[str, Any] = {"draft": draft, "draft_tokens": draft_tokens, "report": report}
-        pieces = generation.stream(model, tokenizer, begin, **settings, **drafted)
-        pieces = pieces if stream else iter(["".join(pieces)])
-    elif stream:
-        pieces = generation.stream(model, tokenizer, begin, **settings)
-    else:
-        (text,) = generation.generate_batch(model, tokenizer, [begin], **settings)
-        pieces = iter([text.text])
+    begin: str | list[int] = prompt
+    if chat:
+        template = load_chat_template(checkpoint.find_folder(path_or_id, weights=False))
+        begin = template.ids(tokenizer, [{"role": "user", "content": prompt}])
+    pieces = generation.stream(
+        model,
+        tokenizer,
+        begin,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        frequency_penalty=frequency_penalty,
+        presence_penalty=presence_penalty,
+        seed=seed,
+        stop=stop,
+    )
+    if not stream:
+        pieces = iter(["".join(pieces)])
     click.echo("" if chat else prompt, nl=False)
     for piece in pieces:
         click.echo(piece, nl=False)
         sys.stdout.flush()
     click.echo()
-    if draft_path_or_id is not None:
-        click.echo(
-            f"{report.new_tokens} tokens in {report.passes} passes; the model accepted {report.accepted} of "
-            f"the {report.checked} drafted tokens that it checked",
-            err=True,
-        )
-
-
-def _draft(path_or_id: str, tokenizer: TextTokenizer, device: str, dtype: str) -> generation.Draft:
-    """Who drafts: prompt look-up by its name, or a model."""
-    if path_or_id == "look-up":
-        return generation.PromptLookup()
-    model, its_tokenizer = checkpoint.load(path_or_id, device, DTYPES[dtype])
-    check_same_tokens(tokenizer, its_tokenizer)
-    return generation.DraftModel(model)
-
-
-@cli.command()
-@click.option("--max-new-tokens", default=512, show_default=True, help="How many for an answer at most.")
-@strategy_options
-@seed_option
-@stop_option
-@model_option
-@device_option
-@dtype_option
-def chat(path_or_id: str, device: str, dtype: str, **settings: Any) -> None:
-    """Talk with a model that was trained for it: llmref chat --model PATH_OR_ID
-
-    It answers in its chat template, and reads the whole conversation each time. /exit or Ctrl-D ends.
-    """
-    template = _chat_template(path_or_id)
-    model, tokenizer = checkpoint.load(path_or_id, device, DTYPES[dtype])
-    full = f"the context of {model.config.context_length:,} tokens is full: the conversation ends here"
-    messages: list[dict[str, str]] = []
-    while True:
-        try:
-            message = input("> ").strip()
-        except EOFError:
-            click.echo()
-            return
-        if message == "/exit":
-            return
-        if not message:
-            continue
-        messages.append({"role": "user", "content": message})
-        ids = template.ids(tokenizer, messages)
-        if len(ids) >= model.config.context_length:
-            click.echo(f"[{full}]", err=True)
-            return
-        shown = 0
-        for (answer,) in generation.stream_batch(model, tokenizer, [ids], **settings):
-            click.echo(answer.text[shown:], nl=False)
-            sys.stdout.flush()
-            shown = len(answer.text)
-        click.echo()
-        messages.append({"role": "assistant", "content": answer.text})
-        if answer.ended_by == "context":
-            click.echo(f"[{full}]", err=True)
-            return
-        if answer.ended_by == "length":
-            click.echo("[the answer was cut off: --max-new-tokens allows more]", err=True)
-
-
-def _chat_template(path_or_id: str) -> ChatTemplate:
-    if path_or_id == str(FOLDER):
-        raise ValueError(
-            "the tiny model tells stories and was never taught to chat: name a model that was by --model"
-        )
-    return load_chat_template(checkpoint.find_folder(path_or_id, weights=False))
 
 
 @cli.command()

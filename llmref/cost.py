@@ -15,7 +15,6 @@ from llmref.config import (
     ModelConfig,
     NormConfig,
 )
-from llmref.quantization import Quantization
 
 
 @dataclass(frozen=True)
@@ -120,13 +119,7 @@ class Cost:
         return "\n".join(lines)
 
 
-def cost(
-    config: ModelConfig,
-    batch: int = 1,
-    context: int | None = None,
-    bytes_per_number: int = 2,
-    quantization: Quantization | None = None,
-) -> Cost:
+def cost(config: ModelConfig, batch: int = 1, context: int | None = None, bytes_per_number: int = 2) -> Cost:
     """What a model of this config costs for `batch` texts of `context` tokens each.
 
     Args:
@@ -134,7 +127,6 @@ def cost(
         batch: How many texts at once.
         context: How many tokens each text has; the model's context length if not given.
         bytes_per_number: The size of a weight, a key's and a value's number: 2 for bfloat16, 4 for float32.
-        quantization: How the linear layers are quantized, if they are; the rest has `bytes_per_number`.
 
     Raises:
         ValueError: If a number is not positive, or the context is longer than the model's.
@@ -171,24 +163,12 @@ def cost(
             if isinstance(block.feedforward, MixtureConfig)
             else feedforward_cost(block.feedforward, d_model, batch, context)
         )
-        if quantization is not None:
-            attention += saving(attention_matrices(block.attention, d_model), bytes_per_number, quantization)
-            feedforward += feedforward_saving(
-                block.feedforward, d_model, batch, bytes_per_number, quantization
-            )
         per_block = {"none": 0, "pre": 2, "post": 2, "output": 2, "sandwich": 4}[block.norm_position]
         norms += (1 if block.shared_norm else per_block) * norm_parameters(block.norm, d_model)
 
     def weighed(part: Part) -> Part:
         return part + Part(weight_bytes=part.parameters * bytes_per_number)
 
-    lm_head = Part(
-        parameters=0 if config.tied_embeddings else vocab * d_model,
-        prefill_flops=2 * batch * context * d_model * vocab,
-        decode_flops=2 * batch * d_model * vocab,
-    )
-    if quantization is not None and not config.tied_embeddings:
-        lm_head += saving([(vocab, d_model)], bytes_per_number, quantization)
     return Cost(
         batch=batch,
         context=context,
@@ -196,63 +176,13 @@ def cost(
         attention=weighed(attention),
         feedforward=weighed(feedforward),
         norms=weighed(Part(parameters=norms)),
-        lm_head=weighed(lm_head),
-    )
-
-
-@dataclass(frozen=True)
-class Memory:
-    """What a model holds while it writes, in bytes; `print` shows it in a line.
-
-    What a pass makes on its way, and gives back, comes on top.
-
-    Attributes:
-        weights: All parameters.
-        cache: The keys and values of all tokens, in every block.
-        logits: One row for each text, as the model gives it and in float32, as a strategy reads it.
-    """
-
-    weights: int
-    cache: int
-    logits: int
-
-    @property
-    def total(self) -> int:
-        """All three."""
-        return self.weights + self.cache + self.logits
-
-    def __str__(self) -> str:
-        parts = ", ".join(f"{name} {size(n_bytes)}" for name, n_bytes in vars(self).items())
-        return f"{size(self.total)}: {parts}"
-
-
-def memory(
-    config: ModelConfig, batch: int = 1, context: int | None = None, bytes_per_number: int = 2
-) -> Memory:
-    """What a model of this config holds while it writes `batch` texts of `context` tokens each.
-
-    The cache is one that keeps every token, as `GrowingCache` does, whatever the windows.
-
-    Args:
-        config: The model.
-        batch: How many texts at once.
-        context: How many tokens each text has; the model's context length if not given.
-        bytes_per_number: The size of a weight, a key's and a value's number: 2 for bfloat16, 4 for float32.
-
-    Raises:
-        ValueError: If a number is not positive, or the context is longer than the model's.
-
-    >>> import llmref
-    >>> model, _ = llmref.load_tiny()
-    >>> print(memory(model.config, batch=8, context=128, bytes_per_number=4))
-    6.91 MiB: weights 4.29 MiB, cache 2.5 MiB, logits 128 KiB
-    """
-    whole = cost(config, batch, context, bytes_per_number)
-    per_token = sum(cache_bytes_per_token(block.attention, bytes_per_number) for block in config.blocks)
-    return Memory(
-        weights=whole.total.weight_bytes,
-        cache=batch * whole.context * per_token,
-        logits=batch * config.vocab_size * (bytes_per_number + 4),
+        lm_head=weighed(
+            Part(
+                parameters=0 if config.tied_embeddings else vocab * d_model,
+                prefill_flops=2 * batch * context * d_model * vocab,
+                decode_flops=2 * batch * d_model * vocab,
+            )
+        ),
     )
 
 
@@ -338,56 +268,6 @@ def mixture_cost(
     if config.shared is None:
         return own
     return own + feedforward_cost(config.shared, d_model, batch, context)
-
-
-def saving(matrices: list[tuple[int, int]], bytes_per_number: int, quantization: Quantization) -> Part:
-    """How many bytes matrices of these rows and columns have more when they are quantized: less than none.
-
-    >>> saving([(4096, 4096)], 2, Quantization("int8")).weight_bytes
-    -16760832
-    """
-    before = sum(rows * columns * bytes_per_number for rows, columns in matrices)
-    return Part(weight_bytes=sum(quantization.n_bytes(*matrix) for matrix in matrices) - before)
-
-
-def feedforward_saving(
-    config: FeedForwardConfig | MixtureConfig,
-    d_model: int,
-    batch: int,
-    bytes_per_number: int,
-    quantization: Quantization,
-) -> Part:
-    """The same for a feedforward layer; of a mixture, for all experts and for those idle in a step."""
-    if isinstance(config, FeedForwardConfig):
-        return saving(feedforward_matrices(config, d_model), bytes_per_number, quantization)
-    each = saving(feedforward_matrices(config.expert, d_model), bytes_per_number, quantization).weight_bytes
-    idle = max(0, config.n_experts - batch * config.n_active)
-    own = Part(weight_bytes=config.n_experts * each, idle_bytes=idle * each)
-    if config.shared is None:
-        return own
-    return own + saving(feedforward_matrices(config.shared, d_model), bytes_per_number, quantization)
-
-
-def attention_matrices(
-    config: AttentionConfig | LatentAttentionConfig, d_model: int
-) -> list[tuple[int, int]]:
-    """The rows and columns of an attention layer's projections, each row one output."""
-    if isinstance(config, AttentionConfig):
-        inner, kept = config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim
-        return [(inner, d_model), (kept, d_model), (kept, d_model), (d_model, inner)]
-    inner = config.n_heads * (config.plain_dim + config.rotated_dim)
-    latent, values = config.latent_dim, config.n_heads * config.value_dim
-    query = [(inner, d_model)]
-    if config.query_latent_dim is not None:
-        query = [(config.query_latent_dim, d_model), (inner, config.query_latent_dim)]
-    down, up = [(latent, d_model), (config.rotated_dim, d_model)], [(values, latent), (d_model, values)]
-    return [*query, *down, (config.n_heads * config.plain_dim, latent), *up]
-
-
-def feedforward_matrices(config: FeedForwardConfig, d_model: int) -> list[tuple[int, int]]:
-    """The rows and columns of a feedforward layer's projections."""
-    into = 2 if config.gated else 1
-    return [(config.d_ff, d_model)] * into + [(d_model, config.d_ff)]
 
 
 def norm_parameters(config: NormConfig, d_model: int) -> int:

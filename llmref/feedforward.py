@@ -44,17 +44,11 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Float[Tensor, "*tokens d_model"]) -> Float[Tensor, "*tokens d_model"]:
         """What the layer adds to the residual stream; no token sees another."""
-        gate, up = self.project(x)
-        return self.sites["output"](self.down(self.sites["hidden"](self.hidden(gate, up))))
-
-    def project(self, x: Float[Tensor, "*tokens d_model"]) -> tuple[Tensor | None, Tensor]:
-        """The two projections of the input; no gate in the plain form."""
-        return None if self.gate is None else self.gate(x), self.up(x)
-
-    def hidden(self, gate: Tensor | None, up: Float[Tensor, "*tokens d_ff"]) -> Float[Tensor, "*tokens d_ff"]:
-        """The nonlinearity between the projections."""
-        if gate is None:
-            return self.activation(up)
-        if self.config.limit is not None:
-            gate, up = gate.clamp(max=self.config.limit), up.clamp(-self.config.limit, self.config.limit)
-        return self.activation(gate) * (up + self.config.up_offset)
+        if self.gate is None:
+            hidden = self.activation(self.up(x))
+        else:
+            gate, up = self.gate(x), self.up(x)
+            if self.config.limit is not None:
+                gate, up = gate.clamp(max=self.config.limit), up.clamp(-self.config.limit, self.config.limit)
+            hidden = self.activation(gate) * (up + self.config.up_offset)
+        return self.sites["output"](self.down(self.sites["hidden"](hidden)))

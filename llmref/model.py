@@ -15,7 +15,7 @@ from llmref.attention.latent import LatentAttention
 from llmref.attention.masks import Mask, PlacedMask, causal, window
 from llmref.attention.scoring import soft_cap
 from llmref.block import TransformerBlock
-from llmref.cache import Cache, GrowingCache, Store
+from llmref.cache import Cache
 from llmref.config import ModelConfig
 from llmref.embedding import TokenEmbedding
 from llmref.normalization import make_norm
@@ -115,23 +115,11 @@ class Transformer(nn.Module):
         mask: Mask | None = None,
     ) -> Float[Tensor, "batch tokens d_model"]:
         """What the LM head reads: the residual stream after the last block, normalized."""
-        self.check(ids, positions)
+        self._check(ids, positions)
         if cache is not None:
             cache.extend(positions)
-        return self.stack(ids, positions, cache, mask)
+        placed = self._placed(positions, cache, causal() if mask is None else mask)
 
-    def stack(
-        self,
-        ids: Int[Tensor, "batch tokens"],
-        positions: Int[Tensor, "batch tokens"],
-        store: Store | None = None,
-        mask: Mask | None = None,
-    ) -> Float[Tensor, "batch tokens d_model"]:
-        """`hidden_states` of what is known to be right, with the place for keys and values of this pass.
-
-        It asks no tensor for a number, so that a compiler can take it whole and a GPU never has to wait.
-        """
-        placed = self._placed(positions, store, causal() if mask is None else mask)
         x = self.sites["embedding"](self.embedding(ids))
         if self.config.embedding_multiplier != 1.0:  # rounded as the weights are: so the models were trained
             x = x * torch.tensor(self.config.embedding_multiplier, dtype=x.dtype)
@@ -139,30 +127,25 @@ class Transformer(nn.Module):
         if self.positional_embedding is not None:
             x = x + self.positional_embedding(positions)
         for index, (block, config) in enumerate(zip(self.blocks, self.config.blocks, strict=True)):
-            update = None if store is None else partial(store.update, index)
+            update = None if cache is None else partial(cache.update, index)
             allowed, key_positions = placed[config.attention.window]
             x = block(x, positions, allowed, update, key_positions)
         return self.sites["final_norm"](self.final_norm(x))
 
     def _placed(
-        self, positions: Int[Tensor, "batch tokens"], store: Store | None, mask: Mask
+        self, positions: Int[Tensor, "batch tokens"], cache: Cache | None, mask: Mask
     ) -> dict[int | None, tuple[PlacedMask, Int[Tensor, "batch keys"]]]:
         """For each window of the stack: who may look at whom, and where the keys stand."""
         placed = {}
         for index, config in enumerate(self.config.blocks):
             size = config.attention.window
             if size not in placed:
-                key_positions = positions if store is None else store.key_positions(index)
+                key_positions = positions if cache is None else cache.key_positions(index)
                 whole = mask if size is None else mask & window(size)
                 placed[size] = whole.at(positions, key_positions), key_positions
         return placed
 
-    def check(self, ids: Int[Tensor, "..."], positions: Int[Tensor, "..."]) -> None:
-        """Refuse what no forward pass can be made of.
-
-        Raises:
-            ValueError: If there is no token, one has no position, or an id or a position is out of range.
-        """
+    def _check(self, ids: Tensor, positions: Tensor) -> None:
         if ids.numel() == 0:
             raise ValueError(
                 f"a forward pass needs at least one token, found ids of shape {tuple(ids.shape)}"
@@ -183,19 +166,10 @@ class Transformer(nn.Module):
                 f"so positions end at {self.config.context_length - 1}; found {int(positions.max())}"
             )
 
-    def new_cache(self, rows: int, length: int) -> Cache:
-        """An empty cache for so many texts of at most so many tokens: one that grows, so both may be more."""
-        return GrowingCache()
-
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.embedding.weight.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """What the blocks compute in, and what keys and values are stored in."""
-        return self.embedding.weight.dtype
 
     @property
     def n_parameters(self) -> int:

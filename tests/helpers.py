@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from llmref.attention.masks import Mask
-from llmref.cache import Cache, GrowingCache, QuantizedCache, RollingCache, StaticCache
+from llmref.cache import Cache, GrowingCache, RollingCache, StaticCache
 from llmref.config import (
     AttentionConfig,
     BlockConfig,
@@ -167,16 +167,6 @@ def make_cache(kind: str, config: ModelConfig, batch: int = 1, dtype: torch.dtyp
         "rolling": lambda: RollingCache(config),
     }
     return makers[kind]()
-
-
-ANY_CACHES = (*CACHES, "quantized", "quantized rolling")
-
-
-def any_cache(kind: str, config: ModelConfig, batch: int = 1) -> Cache:
-    """A cache of each kind that keeps numbers as they are, or of 8-bit integers."""
-    if kind == "quantized rolling":
-        return QuantizedCache(lambda: RollingCache(config))
-    return QuantizedCache() if kind == "quantized" else make_cache(kind, config, batch)
 
 
 def with_windows(config: ModelConfig, *windows: int | None) -> ModelConfig:

@@ -30,7 +30,6 @@ class Mutant:
 
 
 FAMILIES = ("test_families.py",)
-FAST = ("test_fast.py",)
 TOKENIZERS = ("test_tokenizer_real.py",)
 MUTANTS = (
     # Positions
@@ -143,8 +142,8 @@ MUTANTS = (
     Mutant(
         "the values are rotated too",
         "attention/heads.py",
-        "query, key = self.query_norm(query), self.key_norm(key)\n",
-        "query, key = self.query_norm(query), self.key_norm(key)\n"
+        "value = self.split(self.value(x))\n",
+        "value = self.split(self.value(x))\n"
         "        if self.config.rope is not None:\n"
         "            value = rotate(value, *rotation(positions, self.config.head_dim), 'half')\n",
         ("test_model.py",),
@@ -152,8 +151,8 @@ MUTANTS = (
     Mutant(
         "queries are not normalized",
         "attention/heads.py",
-        "query, key = self.query_norm(query), self.key_norm(key)",
-        "key = self.key_norm(key)",
+        "query = self.query_norm(self.split(self.query(x)))",
+        "query = self.split(self.query(x))",
         FAMILIES,
     ),
     Mutant(
@@ -459,8 +458,8 @@ MUTANTS = (
     Mutant(
         "all blocks take the first block's keys to stand where theirs do",
         "model.py",
-        "store.key_positions(index)",
-        "store.key_positions(0)",
+        "cache.key_positions(index)",
+        "cache.key_positions(0)",
         ("test_cache_rolling.py",),
     ),
     Mutant(
@@ -478,142 +477,11 @@ MUTANTS = (
         ("test_cache.py",),
     ),
     Mutant(
-        "a static cache goes back, and what it forgot can still be seen",
-        "cache/static.py",
-        "self.positions[:, n_tokens:] = -1",
-        "self.positions[:, n_tokens:] = self.positions[:, n_tokens:]",
-        ("test_cache.py",),
-    ),
-    Mutant(
-        "a growing cache goes back one token too far",
-        "cache/growing.py",
-        "self.positions = self.positions[:, :n_tokens]",
-        "self.positions = self.positions[:, : max(n_tokens - 1, 0)]",
-        ("test_cache.py",),
-    ),
-    Mutant(
         "an 8-bit integer overflows at the largest number",
-        "quantization/integers.py",
-        "amax(dim=-1, keepdim=True) / largest",
-        "amax(dim=-1, keepdim=True) / (largest + 1)",
+        "cache/quantized.py",
+        "amax(dim=-1, keepdim=True) / 127",
+        "amax(dim=-1, keepdim=True) / 128",
         ("test_cache_quantized.py",),
-    ),
-    # Speculative decoding
-    Mutant(
-        "a drafted token stays as often as the draft expects it",
-        "generation/speculative.py",
-        "stays = uniforms[:-1] * q[places, drafted] < p[places, drafted]",
-        "stays = uniforms[:-1] < q[places, drafted]",
-        ("test_generation_speculative.py",),
-    ),
-    Mutant(
-        "a refused token is replaced by one of the model's whole distribution",
-        "generation/speculative.py",
-        "rest = (p[accepted] - q[accepted]).clamp(min=0)",
-        "rest = p[accepted]",
-        ("test_generation_speculative.py",),
-    ),
-    Mutant(
-        "the draws of the draft decide whether they stay",
-        "generation/speculative.py",
-        "to_decide[: len(drafted) + 1]",
-        "torch.cat([to_draft[: len(drafted)], to_decide[-1:]])",
-        ("test_generation_speculative.py",),
-    ),
-    Mutant(
-        "what was refused stays in the cache",
-        "generation/speculative.py",
-        "cache.crop(len(text) + accepted)",
-        "cache.crop(len(text) + len(drafted))",
-        ("test_generation_speculative.py",),
-    ),
-    Mutant(
-        "penalties do not see the drafted tokens",
-        "generation/speculative.py",
-        "whole[:, : len(text) + place]",
-        "whole[:, : len(text)]",
-        ("test_generation_speculative.py",),
-    ),
-    Mutant(
-        "a draft crosses the place where the rotation changes",
-        "generation/speculative.py",
-        "end - len(text) - 1, room_in_a_pass(model.config, len(text))",
-        "end - len(text) - 1",
-        ("test_generation_speculative.py",),
-    ),
-    Mutant(
-        "a draft model goes on from what was refused",
-        "generation/draft.py",
-        "self.cache.crop(kept)",
-        "self.cache.crop(len(self.read))",
-        ("test_generation_speculative.py",),
-    ),
-    # Quantized weights
-    Mutant(
-        "weights are cut off, not rounded",
-        "quantization/integers.py",
-        "(wide / scale.float()).round().to(torch.int8)",
-        "(wide / scale.float()).to(torch.int8)",
-        ("test_quantization.py",),
-    ),
-    Mutant(
-        "integers are chosen with a scale other than the one that is kept",
-        "quantization/integers.py",
-        """    scale = scale.to(scale_dtype)
-    return (wide / scale.float()).round().to(torch.int8), scale""",
-        "    return (wide / scale).round().to(torch.int8), scale.to(scale_dtype)",
-        ("test_quantization.py",),
-    ),
-    Mutant(
-        "the two integers of a byte change places",
-        "quantization/integers.py",
-        "return low | (high << 4)",
-        "return high | (low << 4)",
-        ("test_quantization.py",),
-    ),
-    Mutant(
-        "one scale serves a whole matrix",
-        "quantization/linear.py",
-        "numbers, scales = to_integers(linear.weight.detach())",
-        "numbers, scales = to_integers(linear.weight.detach().flatten()[None])\n"
-        "        numbers = numbers.view_as(linear.weight)\n"
-        "        scales = scales.expand(len(numbers), 1)",
-        ("test_quantization.py",),
-    ),
-    Mutant(
-        "the scales are rounded along with the model",
-        "quantization/linear.py",
-        "self.scales = self.scales.to(before.dtype) if before.is_meta else before.to(self.scales.device)",
-        "pass",
-        ("test_quantization.py",),
-    ),
-    Mutant(
-        "the embedding is lost where the LM head shares it",
-        "quantization/model.py",
-        "if isinstance(module, nn.Linear) and uses[id(module.weight)] == 1",
-        "if isinstance(module, nn.Linear)",
-        ("test_quantization.py",),
-    ),
-    Mutant(
-        "the bias of a quantized layer is dropped",
-        "quantization/linear.py",
-        "return nn.functional.linear(x, self.weight.to(x.dtype), self.bias)",
-        "return nn.functional.linear(x, self.weight.to(x.dtype))",
-        ("test_quantization.py",),
-    ),
-    Mutant(
-        "a quantized file of any version is read",
-        "checkpoint/configuration.py",
-        'if found.get("version") != FORMAT["version"]:',
-        "if False:",
-        ("test_checkpoint_quantized.py",),
-    ),
-    Mutant(
-        "bytes of quantized experts are counted once",
-        "cost.py",
-        "own = Part(weight_bytes=config.n_experts * each, idle_bytes=idle * each)",
-        "own = Part(weight_bytes=each, idle_bytes=idle * each)",
-        ("test_cost.py",),
     ),
     # Model and generation
     Mutant(
@@ -638,152 +506,11 @@ MUTANTS = (
         ("test_generation.py",),
     ),
     Mutant(
-        "a row that ended stays in the batch",
-        "generation/batch.py",
-        "if row.written.ended_by is None]\n        if not going_on",
-        "]\n        if all(row.written.ended_by for row in rows)",
-        ("test_generation_batch.py",),
-    ),
-    Mutant(
-        "rows leave the cache, and their random numbers stay",
-        "generation/batch.py",
-        "so_far, numbers = so_far[going_on], numbers[going_on]",
-        "so_far = so_far[going_on]",
-        ("test_generation_batch.py",),
-    ),
-    Mutant(
-        "padding has positions too",
-        "generation/batch.py",
-        "[-1] * pad + list(range(longest - pad))",
-        "list(range(longest))",
-        ("test_generation_batch.py",),
-    ),
-    Mutant(
-        "log-probabilities are those of another row's token",
-        "generation/batch.py",
-        "take_along_dim(chosen[:, None], dim=1)",
-        "take_along_dim(chosen.flip(0)[:, None], dim=1)",
-        ("test_generation_batch.py",),
-    ),
-    Mutant(
-        "a row that leaves takes another row's keys",
-        "cache/growing.py",
-        "self.keys[block] = self.keys[block][rows][:, :, seen]",
-        "self.keys[block] = self.keys[block][: len(rows)][:, :, seen]",
-        ("test_cache.py",),
-    ),
-    Mutant(
-        "a rolling cache loses what it kept when rows leave",
-        "cache/rolling.py",
-        "dim=1)[rows]\n            seen",
-        "dim=1)[: len(rows)]\n            seen",
-        ("test_cache.py",),
-    ),
-    Mutant(
-        "the start of a stop text is given out",
-        "generation/stop.py",
-        "ready = len(held) - max(starts, default=0)",
-        "ready = len(held) + 0 * max(starts, default=0)",
-        ("test_generation.py",),
-    ),
-    Mutant(
-        "memory is counted for one text, whatever the batch",
-        "cost.py",
-        "cache=batch * whole.context * per_token",
-        "cache=whole.context * per_token",
-        ("test_generation_batch.py",),
-    ),
-    Mutant(
         "top-p drops the token that crosses the threshold",
         "decoding/cutting.py",
-        "before >= p)",
-        "sums >= p)",
+        "before >= self.p",
+        "before + probabilities >= self.p",
         ("test_decoding.py",),
-    ),
-    Mutant(
-        "a draw may fall on a token of probability 0",
-        "decoding/draw.py",
-        "place[:, None], right=True)",
-        "place[:, None], right=False)",
-        ("test_decoding.py",),
-    ),
-    Mutant(
-        "of equal maxima greedy takes the last",
-        "decoding/draw.py",
-        ".int().argmax(dim=-1)",
-        ".int().flip(-1).argmax(dim=-1).neg() + numbers.shape[-1] - 1",
-        ("test_decoding.py",),
-    ),
-    Mutant(
-        "the typical tokens are those of little surprise",
-        "decoding/cutting.py",
-        "(surprise - entropy).abs()",
-        "surprise",
-        ("test_decoding_peers.py", "test_decoding_constraints.py"),
-    ),
-    Mutant(
-        "epsilon may leave no token",
-        "decoding/cutting.py",
-        "unlikely & (logits < logits.amax(dim=-1, keepdim=True))",
-        "unlikely",
-        ("test_decoding_peers.py", "test_decoding_constraints.py"),
-    ),
-    Mutant(
-        "an n-gram is compared one token short",
-        "decoding/constraints.py",
-        "n_grams[..., :-1] == begun",
-        "n_grams[..., 1:] == begun",
-        ("test_decoding_peers.py", "test_decoding_constraints.py"),
-    ),
-    Mutant(
-        "the minimum length counts the prompt",
-        "decoding/constraints.py",
-        "ids.shape[-1] - prompt_length < self.n_tokens",
-        "ids.shape[-1] < self.n_tokens",
-        ("test_decoding_peers.py", "test_decoding_constraints.py"),
-    ),
-    Mutant(
-        "padding counts as a token of the text",
-        "decoding/penalties.py",
-        "(ids >= 0).to(logits.dtype)",
-        "torch.ones_like(ids, dtype=logits.dtype)",
-        ("test_decoding.py", "test_decoding_constraints.py"),
-    ),
-    Mutant(
-        "temperature comes before the penalties",
-        "decoding/strategy.py",
-        "            logits = step(logits, ids, prompt_length)\n",
-        "            logits = self.processors[0](logits) if self.processors else logits\n"
-        "            logits = step(logits, ids, prompt_length)\n",
-        ("test_decoding.py", "test_decoding_peers.py"),
-    ),
-    Mutant(
-        "beams end as if a text had one last token only",
-        "generation/beam_search.py",
-        "max(2, 1 + len(model.config.end_ids))",
-        "2",
-        ("test_generation_beam_search.py",),
-    ),
-    Mutant(
-        "early stopping waits for nothing",
-        "generation/beam_search.py",
-        "len(finished) == beams and (early_stopping",
-        "(early_stopping",
-        ("test_generation_beam_search.py",),
-    ),
-    Mutant(
-        "contrastive search looks for what is alike",
-        "generation/contrastive_search.py",
-        "probabilities[candidates] - alpha * likeness",
-        "probabilities[candidates] + alpha * likeness",
-        ("test_generation_contrastive_search.py",),
-    ),
-    Mutant(
-        "contrastive search forgets what it has written",
-        "generation/contrastive_search.py",
-        "states = torch.cat([states, new_states[chosen, None]])",
-        "states = torch.cat([states, new_states[chosen, None]])[: len(ids)]",
-        ("test_generation_contrastive_search.py",),
     ),
     Mutant(
         "DeepNorm's epsilon is divided by alpha once",
@@ -817,8 +544,8 @@ MUTANTS = (
     Mutant(
         "a text that goes on loses the space of its first token",
         "generation/text.py",
-        "tokenizer.stream(after=[token_id for token_id in prompt if token_id < self.size])",
-        "tokenizer.stream()",
+        "decoder = tokenizer.stream(after=[token_id for token_id in prompt if token_id < size])",
+        "decoder = tokenizer.stream()",
         ("test_generation.py",),
     ),
     Mutant(
@@ -928,89 +655,11 @@ MUTANTS = (
     ),
     # Checkpoints
     Mutant(
-        "an export leaves out what stood beside the model",
-        "checkpoint/saving.py",
-        "shutil.copyfile(path, writing / path.name)",
-        "pass",
-        ("test_checkpoint_export.py",),
-    ),
-    Mutant(
         "fused projections are cut in one piece per part, not per group",
         "families/family.py",
         "parts = stored.unflatten(0, (self.groups, -1)).split(sizes, dim=1)",
         "parts = stored.unflatten(0, (1, -1)).split([len(part) for part in ours], dim=1)",
         FAMILIES,
-    ),
-    # The fast path
-    Mutant(
-        "A streamed row of int8 forgets its scale",
-        "fast/streaming_linear.py",
-        "numbers.float()).sum(dim=-1) * scales)",
-        "numbers.float()).sum(dim=-1))",
-        FAST,
-    ),
-    Mutant(
-        "Streamed int4 takes the two halves of a group the other way round",
-        "fast/streaming_linear.py",
-        "(first * low + second * high)",
-        "(first * high + second * low)",
-        FAST,
-    ),
-    Mutant(
-        "Joined projections: gate and up are swapped",
-        "fast/joined.py",
-        "gate, up = self.joined(x)",
-        "up, gate = self.joined(x)",
-        FAST,
-    ),
-    Mutant(
-        "Joined projections change the model that they were made of",
-        "fast/decoder.py",
-        "prepared = deepcopy(model, {id(tensor): tensor for tensor in shared}).eval()",
-        "prepared = model.eval()",
-        FAST,
-    ),
-    Mutant(
-        "A step does not see its own slot",
-        "fast/decoder.py",
-        "cache.positions[:, : start + tokens]",
-        "cache.positions[:, : max(start, 1)]",
-        FAST,
-    ),
-    Mutant(
-        "Streamed attention gives heads another group's keys",
-        "fast/streaming_attention.py",
-        "grouped = query.unflatten(1, (kv_heads, -1)).float()",
-        "grouped = query.unflatten(1, (-1, kv_heads)).transpose(1, 2).float()",
-        FAST,
-    ),
-    Mutant(
-        "A recorded step reads the ids that it was recorded with",
-        "fast/graphed.py",
-        "own.copy_(new)",
-        "own.clone()",
-        FAST,
-    ),
-    Mutant(
-        "A recorded step sees too few slots",
-        "fast/graphed.py",
-        "1 << (used - 1).bit_length()",
-        "1 << (used - 1).bit_length() - 1",
-        FAST,
-    ),
-    Mutant(
-        "A recording is used for a cache in other memory",
-        "fast/graphed.py",
-        "if recordings is None or recordings.memory is not cache.positions:",
-        "if recordings is None:",
-        FAST,
-    ),
-    Mutant(
-        "Of an expert's weights only the first expert's are picked",
-        "fast/experts.py",
-        "tensor[chosen]",
-        "tensor[chosen * 0]",
-        FAST,
     ),
 )
 

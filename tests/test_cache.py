@@ -5,10 +5,8 @@ from typing import Any
 import pytest
 import torch
 from helpers import (
-    ANY_CACHES,
     CACHES,
     CONTEXT_LENGTH,
-    any_cache,
     chunks,
     fresh_model,
     left_padded,
@@ -90,67 +88,6 @@ def test_ragged_rows_in_chunks_give_each_rows_own_logits(
     for row, tokens in enumerate(rows):
         alone = logits_of(small_model(config), torch.tensor([tokens]))[0]
         torch.testing.assert_close(found[row][positions[row] >= 0], alone, rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize("kind", ANY_CACHES)
-@given(
-    pad=st.sampled_from([left_padded, right_padded]),
-    config=configs,
-    lengths=st.lists(st.integers(1, 9), min_size=2, max_size=4),
-    data=st.data(),
-)
-def test_selected_rows_go_on_as_they_would_have(
-    kind: str, pad: Any, config: ModelConfig, lengths: list[int], data: st.DataObject
-) -> None:
-    model, cache = small_model(config), any_cache(kind, config, batch=len(lengths))
-    rows = [random_ids(length, seed=length).tolist() for length in lengths]
-    ids, positions = pad(rows)
-    with torch.no_grad():
-        model(ids, positions, cache)
-        for step in range(4):
-            chosen = data.draw(st.lists(st.integers(0, len(rows) - 1), min_size=1, max_size=4))
-            cache.select(chosen)
-            rows = [[*rows[row], step] for row in chosen]
-            last = torch.tensor([[len(row) - 1] for row in rows])
-            found = model(torch.full((len(rows), 1), step), last, cache)[:, -1]
-            for logits, row in zip(found, rows, strict=True):
-                alone = logits_of(model, torch.tensor([row]))[0, -1]
-                # Eight bits are not exact; a row of another text would be off by far more.
-                allowed = 1e-5 if kind in CACHES else 0.4
-                torch.testing.assert_close(logits, alone, rtol=1e-5, atol=allowed)
-
-
-@pytest.mark.parametrize("kind", ["growing", "rolling", "quantized"])
-def test_the_padding_of_rows_that_left_leaves_too(kind: str) -> None:
-    config = small_config()
-    cache = any_cache(kind, config, batch=3)
-    ids, positions = left_padded([random_ids(length).tolist() for length in (9, 2, 5)])
-    with torch.no_grad():
-        small_model(config)(ids, positions, cache)
-    whole = cache.n_bytes
-    cache.select([2, 1])
-    assert cache.key_positions(0).tolist() == [[0, 1, 2, 3, 4], [-1, -1, -1, 0, 1]]
-    assert cache.n_bytes * 27 == whole * 10
-    cache.select([1])
-    assert cache.key_positions(0).tolist() == [[0, 1]]
-
-
-@pytest.mark.parametrize("kind", [*CACHES, "quantized"])
-@pytest.mark.parametrize(
-    ("rows", "message"),
-    [
-        ([], "select at least one row of a cache, found none"),
-        ([0, 2], "this cache holds rows 0 to 1, found row 2"),
-        ([-1], "this cache holds rows 0 to 1, found row -1"),
-    ],
-)
-def test_only_rows_that_it_holds_are_selected(kind: str, rows: list[int], message: str) -> None:
-    config = small_config()
-    cache = any_cache(kind, config, batch=2)
-    in_chunks(config, random_ids(2, 3), torch.arange(3).expand(2, 3), [3], cache)
-    with pytest.raises(ValueError, match=message):
-        cache.select(rows)
-    in_chunks(config, random_ids(2, 1), torch.full((2, 1), 3), [1], cache)  # it is as it was
 
 
 def test_text_may_start_at_any_position() -> None:
@@ -280,50 +217,6 @@ def test_a_static_cache_of_another_dtype_is_an_error() -> None:
     model = fresh_model(dtype=torch.bfloat16)
     with pytest.raises(ValueError, match=r"holds torch\.float32, found keys of torch\.bfloat16"):
         model(torch.tensor([[1]]), torch.tensor([[0]]), StaticCache(model.config, 4))
-
-
-# Going back
-
-
-def croppable(kind: str, config: ModelConfig, batch: int = 1) -> Cache:
-    return QuantizedCache() if kind == "quantized" else make_cache(kind, config, batch)
-
-
-@pytest.mark.parametrize("kind", ["growing", "static", "quantized"])
-@given(config=configs, read=st.integers(1, 12), kept=st.integers(0, 12), more=st.integers(1, 6))
-def test_what_a_cache_forgot_is_as_if_it_had_never_come(
-    kind: str, config: ModelConfig, read: int, kept: int, more: int
-) -> None:
-    kept = min(kept, read)
-    ids, others = random_ids(2, kept + more, seed=more), random_ids(2, read - kept, seed=read + 50)
-    positions = sequential_positions(ids)
-    cache, fresh = croppable(kind, config, batch=2), croppable(kind, config, batch=2)
-    in_chunks(config, torch.cat([ids[:, :kept], others], 1), torch.arange(read).expand(2, -1), [read], cache)
-    cache.crop(kept)
-    assert cache.n_tokens == kept
-    found = in_chunks(config, ids[:, kept:], positions[:, kept:], [more], cache)
-    expected = in_chunks(config, ids, positions, [kept + more], fresh)[:, kept:]
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
-    assert cache.n_bytes == fresh.n_bytes
-
-
-@pytest.mark.parametrize("kind", ["growing", "static", "quantized"])
-def test_a_cache_keeps_no_more_than_it_holds(kind: str) -> None:
-    cache = croppable(kind, small_config())
-    cache.crop(0)
-    in_chunks(small_config(), random_ids(1, 3), torch.arange(3)[None], [3], cache)
-    for wrong in (4, -1):
-        with pytest.raises(ValueError, match=f"holds 3 tokens, so it can keep 0 to 3 of them, found {wrong}"):
-            cache.crop(wrong)
-    assert cache.n_tokens == 3
-
-
-def test_a_static_cache_that_went_back_has_room_again() -> None:
-    cache = StaticCache(small_config(), length=4)
-    for _ in range(3):
-        in_chunks(small_config(), random_ids(1, 4), torch.arange(4)[None], [4], cache)
-        cache.crop(0)
-    assert cache.key_positions(0).tolist() == [[-1] * 4]
 
 
 # Bad input

@@ -11,8 +11,8 @@ from test_cache import in_chunks
 
 import llmref
 from llmref.cache import GrowingCache, QuantizedCache, RollingCache, StaticCache
+from llmref.cache.quantized import dequantize, quantize
 from llmref.model import sequential_positions
-from llmref.quantization import from_integers, to_integers
 
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
 
@@ -31,7 +31,7 @@ def vectors(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> t
 
 def test_it_is_the_formula() -> None:
     x = vectors(2, 3, 5, 8)
-    numbers, scale = to_integers(x)
+    numbers, scale = quantize(x)
     assert (numbers.shape, scale.shape) == ((2, 3, 5, 8), (2, 3, 5, 1))
     for row, its, own in zip(x.flatten(0, 2), numbers.flatten(0, 2), scale.flatten(), strict=True):
         expected, expected_scale = naive(row.tolist())
@@ -43,8 +43,8 @@ def test_it_is_the_formula() -> None:
 @given(seed=st.integers(0, 99))
 def test_a_number_is_at_most_half_a_scale_off(dtype: torch.dtype, seed: int) -> None:
     x = vectors(4, 16, seed=seed, dtype=dtype)
-    numbers, scale = to_integers(x)
-    again = from_integers(numbers, scale, dtype)
+    numbers, scale = quantize(x)
+    again = dequantize(numbers, scale, dtype)
     assert again.dtype == dtype and numbers.dtype == torch.int8 and numbers.abs().max() == 127
     rounding = again.double().abs() * max(torch.finfo(dtype).eps, torch.finfo(torch.float32).eps)
     assert ((again.double() - x.double()).abs() <= scale.double() / 2 + rounding).all()
@@ -52,9 +52,9 @@ def test_a_number_is_at_most_half_a_scale_off(dtype: torch.dtype, seed: int) -> 
 
 def test_zeros_stay_zeros_and_what_is_not_finite_stays_so() -> None:
     zeros = torch.zeros(2, 4)
-    assert torch.equal(from_integers(*to_integers(zeros), torch.float32), zeros)
+    assert torch.equal(dequantize(*quantize(zeros), torch.float32), zeros)
     for number in (math.inf, math.nan):
-        assert not from_integers(*to_integers(torch.tensor([1.0, number])), torch.float32).isfinite().any()
+        assert not dequantize(*quantize(torch.tensor([1.0, number])), torch.float32).isfinite().any()
 
 
 @settings(max_examples=15)

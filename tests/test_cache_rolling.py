@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_cache import in_chunks
 
-from llmref.cache import GrowingCache, QuantizedCache, RollingCache
+from llmref.cache import GrowingCache, RollingCache
 from llmref.cache.rolling import still_visible
 from llmref.model import sequential_positions
 
@@ -97,13 +97,3 @@ def test_a_row_that_goes_back_is_an_error_that_changes_nothing(
     with pytest.raises(ValueError, match=f"reads each row in order, {message}"):
         cache.extend(torch.tensor(then))
     assert cache.key_positions(0) is positions and cache.n_tokens == len(before[0])
-
-
-@pytest.mark.parametrize("quantized", [False, True])
-def test_it_cannot_go_back(quantized: bool) -> None:
-    config = small_config(window=2)
-    cache = QuantizedCache(lambda: RollingCache(config)) if quantized else RollingCache(config)
-    cache.extend(torch.tensor([[0, 1, 2]]))
-    with pytest.raises(ValueError, match="a rolling cache cannot be cut back: what the window had left"):
-        cache.crop(2)
-    assert cache.n_tokens == 3

@@ -1,11 +1,10 @@
 """The command line: what each command prints, its exit codes, and errors in one line."""
 
-import io
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, get_type_hints
+from typing import NamedTuple
 
 import pytest
 from helpers import fresh_model, latent_mixture_config, small_tokenizer, text_config
@@ -13,13 +12,11 @@ from published import document_of, llama2, write
 
 import llmref
 from llmref import checkpoint, cli, generate, load, load_tokenizer, trace
-from llmref.chat import ChatTemplate
 from llmref.checkpoint import save
 from llmref.config import FeedForwardConfig
-from llmref.decoding import StrategySettings
 from llmref.model import Transformer
 
-COMMANDS = ["generate", "chat", "tokenize", "trace", "train", "info", "exercise"]
+COMMANDS = ["generate", "tokenize", "trace", "train", "info", "exercise"]
 
 
 class Result(NamedTuple):
@@ -86,7 +83,6 @@ def test_the_version_is_the_packages(run: Run) -> None:
         ["--seed", 2, "--stop", "a"],
         ["--seed", 4, "--min-p", 0.2, "--repetition-penalty", 1.3],
         ["--seed", 5, "--frequency-penalty", 0.5, "--presence-penalty", 0.7],
-        ["--seed", 6, "--typical-p", 0.8, "--epsilon", 0.001, "--no-repeat-ngram", 3, "--min-new-tokens", 2],
     ],
 )
 def test_generate_prints_the_prompt_and_what_follows(
@@ -106,18 +102,6 @@ def test_generate_prints_the_prompt_and_what_follows(
     assert whole.out == f"the 강아지{text}\n"
 
 
-def test_generate_takes_each_setting_of_a_strategy_by_its_name(run: Run, model_folder: Path) -> None:
-    text = " ".join(run("generate", "--help").out.split())
-    for name in get_type_hints(StrategySettings):
-        assert f"--{name.replace('_', '-')} " in text
-    assert "0 for greedy, 1 for the model's own distribution. [default: 0.8]" in text
-    forced = ["--forced-ids", 5, "--forced-ids", 6, "--banned-ids", 7, "--max-new-tokens", 2]
-    model, tokenizer = load(model_folder)
-    result = run("generate", "the", "--model", model_folder, "--temperature", 0, *forced)
-    settings: dict[str, Any] = {"temperature": 0, "forced_ids": [5, 6], "banned_ids": [7]}
-    assert result.out == f"the{generate(model, tokenizer, 'the', max_new_tokens=2, **settings)}\n"
-
-
 def test_generate_streams_piece_by_piece(
     run: Run, model_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,22 +117,6 @@ def test_generate_streams_piece_by_piece(
     assert len(pieces) == 3  # the prompt, the text, the end of the line
 
 
-def test_generate_with_a_draft_writes_the_same_greedy_text(run: Run, model_folder: Path) -> None:
-    arguments = ["generate", "the cat", "--model", model_folder, "--temperature", 0, "--max-new-tokens", 12]
-    plain = run(*arguments)
-    for draft in (model_folder, "look-up"):
-        for more in ([], ["--stream"], ["--draft-tokens", 2]):
-            result = run(*arguments, "--draft", draft, *more)
-            assert (result.code, result.out) == (0, plain.out)
-            assert result.err.startswith("12 tokens in ")
-    result = run(*arguments, "--draft", model_folder)
-    assert result.err == (
-        "12 tokens in 3 passes; the model accepted 9 of the 9 drafted tokens that it checked\n"
-    )
-    result = run(*arguments, "--draft", llmref.tiny.FOLDER)
-    assert result.code and "the draft's tokenizer must be the model's: expected 300 tokens" in result.err
-
-
 def test_generate_answers_a_message(run: Run, model_folder: Path) -> None:
     arguments = ["the dog<|endoftext|>", "--chat", "--model", model_folder, "--temperature", 0]
     assert "no chat template is named 'default'; there is none" in run("generate", *arguments).err
@@ -160,74 +128,6 @@ def test_generate_answers_a_message(run: Run, model_folder: Path) -> None:
     model, tokenizer = load(model_folder)
     ids = [*tokenizer.encode("user: the dog<|endoftext|>"), 0]
     assert result.out == generate(model, tokenizer, ids, temperature=0, max_new_tokens=9) + "\n"
-
-
-# Chat
-
-
-@pytest.fixture
-def chat(run: Run, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs `llmref chat` with a model that has a template, and these lines typed."""
-    for file in model_folder.iterdir():
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    (tmp_path / "chat_template.jinja").write_text(TEMPLATE)
-
-    def chat(typed: str, *arguments: object) -> Result:
-        monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
-        return run("chat", "--model", tmp_path, "--temperature", 0, *arguments)
-
-    return chat
-
-
-TEMPLATE = "{% for message in messages %}{{ message.role[0] }}:{{ message.content }}<|endoftext|>{% endfor %}"
-
-
-def answers_to(folder: Path, messages: list[str], new: int) -> list[str]:
-    """What the model says to each message, with all that was said before it."""
-    model, tokenizer = load(folder)
-    template, said = ChatTemplate(TEMPLATE), list[dict[str, str]]()
-    for message in messages:
-        said.append({"role": "user", "content": message})
-        answer = generate(model, tokenizer, template.ids(tokenizer, said), temperature=0, max_new_tokens=new)
-        said.append({"role": "assistant", "content": answer})
-    return [message["content"] for message in said[1::2]]
-
-
-@pytest.mark.parametrize("end", ["/exit\n", "", " /exit "])
-def test_chat_answers_and_remembers(chat: Run, model_folder: Path, end: str) -> None:
-    result = chat(f"the dog\n\n개\n{end}", "--max-new-tokens", 5)
-    first, second = answers_to(model_folder, ["the dog", "개"], 5)
-    assert answers_to(model_folder, ["개"], 5) != [second]
-    assert result.code == 0
-    assert result.out.rstrip("\n") == f"> {first}\n> > {second}\n> "
-    assert result.err == "[the answer was cut off: --max-new-tokens allows more]\n" * 2
-
-
-def test_chat_streams(chat: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    pieces: list[str] = []
-    right = cli.click.echo
-    monkeypatch.setattr(
-        cli.click, "echo", lambda message="", **more: (pieces.append(message), right(message, **more))
-    )
-    chat("the\n", "--max-new-tokens", 12)
-    assert sum(bool(piece) for piece in pieces) > 4
-
-
-def test_a_chat_ends_where_the_context_is_full(chat: Run) -> None:
-    full = "[the context of 48 tokens is full: the conversation ends here]\n"
-    result = chat("the dog\nagain\nand again\n")
-    assert (result.code, result.err) == (0, full)
-    assert result.out.count("> ") == 1
-    result = chat("dog " * 60 + "\nagain\n")
-    assert (result.code, result.out, result.err) == (0, "> ", full)
-
-
-def test_a_model_without_a_template_does_not_chat(run: Run, model_folder: Path) -> None:
-    result = run("chat")
-    assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
-    assert "the tiny model tells stories and was never taught to chat" in result.err
-    assert run("generate", "hello", "--chat").err == result.err
-    assert "no chat template is named 'default'; there is none" in run("chat", "--model", model_folder).err
 
 
 def test_tokenize_reads_published_tokenizers(run: Run, tmp_path: Path) -> None:

@@ -20,7 +20,6 @@ from llmref.config import (
 from llmref.cost import Cost, cost, count, size
 from llmref.mixture_of_experts import MixtureOfExperts
 from llmref.model import Transformer, sequential_positions
-from llmref.quantization import Quantization, quantize, weight_bytes
 
 NORM = st.fixed_dictionaries({"kind": st.sampled_from(["rms", "layer"]), "bias": st.booleans()})
 QUERY_KEY_NORM = st.fixed_dictionaries({"norm": NORM, "over": st.sampled_from(["head", "all_heads"])})
@@ -160,34 +159,6 @@ def test_it_equals_what_is_counted_on_a_real_model(values: dict[str, Any], batch
     counted_flops(model, ids[:, :-1], positions[:, :-1], cache)
     assert found.total.decode_flops == counted_flops(model, ids[:, -1:], positions[:, -1:], cache)
     assert found.total.cache_bytes == cache.looked_at
-
-
-QUANTIZATIONS = [Quantization("int8"), Quantization("int4", 4), Quantization("int4", 32)]
-
-
-@settings(max_examples=30, deadline=None)
-@given(CONFIGS, st.sampled_from(QUANTIZATIONS), st.integers(1, 3))
-def test_it_counts_the_bytes_of_quantized_weights(
-    values: dict[str, Any], quantization: Quantization, batch: int
-) -> None:
-    config = ModelConfig.from_dict(values)
-    model = Transformer(config)
-    quantize(model, quantization.kind, quantization.group_size)  # type: ignore[arg-type]
-    found = cost(config, batch, bytes_per_number=4, quantization=quantization)
-    assert found.total.weight_bytes == weight_bytes(model)
-    assert found.lm_head.weight_bytes == (0 if config.tied_embeddings else weight_bytes(model.lm_head))
-    for name in ("attention", "feedforward"):
-        layers = [getattr(block, name) for block in model.blocks]
-        assert getattr(found, name).weight_bytes == sum(map(weight_bytes, layers))
-    idle = 0
-    for mixture in [block.feedforward for block in model.blocks]:
-        if isinstance(mixture, MixtureOfExperts):
-            chosen = batch * mixture.config.n_active
-            idle += sum(weight_bytes(expert) for expert in mixture.experts[chosen:])
-    assert found.total.idle_bytes == idle
-    exact = cost(config, batch, bytes_per_number=4)
-    assert found.total.parameters == exact.total.parameters
-    assert found.total.cache_bytes == exact.total.cache_bytes
 
 
 def llama(vocab: int, d_model: int, layers: int, heads: int, kv_heads: int, d_ff: int) -> ModelConfig:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from helpers import CACHES, any_cache, left_padded, make_cache, published_models, random_ids
+from helpers import left_padded, make_cache, published_models, random_ids
 from peer_library import said_by_peer, settle_choices
 from torch import Tensor
 
@@ -21,7 +21,7 @@ from llmref.decoding import strategy
 from llmref.families import FAMILIES, family_of
 from llmref.families.values import read_activation, read_rope, write_activation, write_rope
 from llmref.feedforward import ACTIVATIONS
-from llmref.generation import generate_batch_ids, generate_ids
+from llmref.generation import generate_ids
 from llmref.model import Transformer, sequential_positions
 
 PEERS = {name: importlib.import_module(f"peers.{name}") for name in sorted(FAMILIES)}
@@ -183,21 +183,6 @@ def test_greedy_text_is_the_peer_librarys(name: str, case: str, folders: Any) ->
             list(generate_ids(ours, ids[0].tolist(), strategy(temperature=0), 12))
             == theirs[0, ids.shape[1] :].tolist()
         )
-
-
-@each_case
-def test_ragged_prompts_at_once_give_each_rows_own_text(name: str, case: str, folders: Any) -> None:
-    ours, limits, warm = loaded(folders(name, case)), [4, 6, 2], strategy(temperature=2.0)
-    prompts = [random_ids(length, seed=length).tolist() for length in (11, 3, 17)]
-    for numbers, kinds in (("growing", CACHES), ("quantized", ("quantized", "quantized rolling"))):
-        alone = [
-            list(generate_ids(ours, prompt, warm, limit, seed=7, cache=any_cache(numbers, ours.config)))
-            for prompt, limit in zip(prompts, limits, strict=True)
-        ]
-        for kind in kinds:
-            cache = any_cache(kind, ours.config, batch=3)
-            together = generate_batch_ids(ours, prompts, warm, limits, seed=7, cache=cache)
-            assert [text.ids for text in together] == alone, kind
 
 
 def test_every_family_has_its_peer() -> None:

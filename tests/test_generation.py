@@ -1,5 +1,7 @@
 """The loop: cached or not, streamed or whole, the same ids and the same text; and where it ends."""
 
+import itertools
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +12,9 @@ import torch
 from helpers import (
     CACHES,
     CONTEXT_LENGTH,
+    VOCAB_SIZE,
     fresh_model,
+    logits_of,
     make_cache,
     random_ids,
     small_config,
@@ -21,16 +25,18 @@ from helpers import (
 from hypothesis import given
 from hypothesis import strategies as st
 from published import Recipe, document_of, gemma, llama2, llama3, mistral, qwen, write
+from test_model import config_of, ours_from, peer_model
 
 from llmref.decoding import strategy
 from llmref.generation import (
+    beam_search,
     generate,
     generate_ids,
     generate_naive,
     prompt_ids,
     stream,
 )
-from llmref.generation.stop import StopTexts
+from llmref.generation.text import until
 from llmref.model import Transformer
 from llmref.tokenizer import Tokenizer, load_tokenizer
 
@@ -219,23 +225,13 @@ def test_stop_texts_mean_the_same_whatever_the_pieces(text: str, stops: list[str
         if starts:
             expected = text[: min(starts)]
             break
-    assert "".join(until(stops, pieces)) == expected
+    assert "".join(until(tuple(stops), iter(pieces))) == expected
 
 
 def test_a_stream_keeps_back_no_more_than_it_must() -> None:
-    assert until(["abcd"], ["ab", "cx", "ab", "d"]) == ["", "abcx", "", "abd", ""]
-    assert until(["abcd"], ["xab", "c"]) == ["x", "", "abc"]
-    assert until([], ["ab", "", "c"]) == ["ab", "", "c", ""]
-
-
-def until(stops: list[str], pieces: list[str]) -> list[str]:
-    """What is given out at each piece, as long as no stop text is there, and at the end."""
-    finder, given = StopTexts(tuple(stops)), []
-    for piece in pieces:
-        given.append(finder.push(piece))
-        if finder.found:
-            return given
-    return [*given, finder.flush()]
+    pieces = iter(["ab", "cx", "ab", "d"])
+    assert list(until(("abcd",), pieces)) == ["abcx", "abd"]
+    assert list(until((), iter(["ab", "", "c"]))) == ["ab", "c"]
 
 
 @pytest.mark.parametrize("run", [generate, stream])
@@ -298,3 +294,102 @@ def test_penalties_see_the_prompt_and_the_new_ids() -> None:
     ids = [*ids, *first]
     for chooser in (strategy(0, frequency_penalty=1e6), strategy(0, presence_penalty=1e6)):
         assert list(generate_ids(model, ids, chooser, 1)) == generate_naive(model, ids, 1)
+
+
+# Beam search
+
+
+def peer_with_an_end(eos_id: int | None) -> Any:
+    """A tiny random model of the peer library, and ours with its weights."""
+    peer = peer_model("Llama")
+    peer.config.eos_token_id = peer.generation_config.eos_token_id = eos_id  # type: ignore[union-attr]
+    return peer, ours_from(peer, replace(config_of(peer), eos_id=eos_id))
+
+
+@pytest.mark.parametrize("length_penalty", [0.0, 1.0, -0.7, 2.0])
+@pytest.mark.parametrize("beams", [2, 5])
+def test_beam_search_finds_what_the_peer_library_finds(beams: int, length_penalty: float) -> None:
+    ended = 0
+    for seed in range(2):
+        ids = random_ids(1, 5, seed=seed)
+        first = generate_naive(ours_from(peer_model("Llama")), ids[0].tolist(), 4)
+        for eos_id in (None, first[-1]):
+            peer, model = peer_with_an_end(eos_id)
+            theirs = peer.generate(
+                ids,
+                attention_mask=torch.ones_like(ids),
+                max_new_tokens=10,
+                num_beams=beams,
+                num_return_sequences=beams,
+                length_penalty=length_penalty,
+                early_stopping="never",
+                do_sample=False,
+                return_dict_in_generate=True,
+                output_scores=True,
+            )
+            found = beam_search(model, ids[0].tolist(), beams, 10, length_penalty)
+            expected = []
+            for row in theirs.sequences[:, 5:].tolist():
+                ended += eos_id in row
+                expected.append(row[: row.index(eos_id) + 1] if eos_id in row else row)
+            assert [beam.ids for beam in found] == expected
+            scores = torch.tensor([beam.score for beam in found])
+            torch.testing.assert_close(scores, theirs.sequences_scores, rtol=1e-4, atol=1e-4)
+    assert ended or length_penalty > 1  # which favours the longest texts
+
+
+@pytest.mark.parametrize("eos_id", [None, 2])
+@pytest.mark.parametrize("length_penalty", [0.0, 1.0, 3.0, -1.0])
+def test_with_enough_beams_it_finds_the_best_of_all_texts(length_penalty: float, eos_id: int | None) -> None:
+    steps = 3
+    texts = list(itertools.product(range(4), repeat=steps))
+    for seed in range(4):
+        model = small_model(small_config(vocab_size=4, n_blocks=1, eos_id=eos_id), seed=seed)
+        logits = logits_of(model, torch.tensor([[1, 3, *text] for text in texts]))
+        logs = logits[:, 1:-1].log_softmax(dim=-1)
+        best = (-math.inf, [0])
+        for row, text in enumerate(texts):
+            new = list(text[: text.index(eos_id) + 1]) if eos_id in text else list(text)
+            total = sum(logs[row, place, token].item() for place, token in enumerate(new))
+            best = max(best, (total / len(new) ** length_penalty, new))
+        found = beam_search(model, [1, 3], 4**steps, steps, length_penalty)[0]
+        assert found.ids == best[1]
+        assert found.score == pytest.approx(best[0], abs=1e-4)
+        assert found.score == pytest.approx(found.log_probability / len(found.ids) ** length_penalty)
+
+
+@pytest.mark.parametrize("window", [None, 4])
+@pytest.mark.parametrize("seed", range(4))
+def test_one_beam_is_greedy(seed: int, window: int | None) -> None:
+    ids = random_ids(3 * seed + 1, seed=seed).tolist()
+    endless = generate_naive(small_model(small_config(window=window)), ids, 12)
+    for eos_id in (None, endless[seed]):
+        model = small_model(small_config(window=window, eos_id=eos_id))
+        (beam,) = beam_search(model, ids, 1, 12, length_penalty=0)
+        greedy = list(generate_ids(model, ids, GREEDY, 12))
+        assert beam.ids == greedy + ([eos_id] if len(greedy) < 12 else [])
+
+
+def test_beams_are_different_texts_the_best_first() -> None:
+    found = beam_search(small_model(), random_ids(5).tolist(), 6, 8)
+    assert len({tuple(beam.ids) for beam in found}) == 6
+    assert [beam.score for beam in found] == sorted((beam.score for beam in found), reverse=True)
+    assert len(beam_search(small_model(), [1], 100, 1)) == VOCAB_SIZE  # there are no more texts than this
+    assert beam_search(small_model(), [1], 3, 0)[0].ids == []
+    full = beam_search(small_model(), random_ids(CONTEXT_LENGTH - 2).tolist(), 3, 100)
+    assert [len(beam.ids) for beam in full] == [2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("beams", "new", "length_penalty", "message"),
+    [
+        (0, 5, 1.0, "beam search needs at least 1 beam, found 0"),
+        (2, -1, 1.0, "max_new_tokens must be 0 or more, found -1"),
+        (2, 5, math.nan, "the length penalty must be a finite number, found nan"),
+    ],
+)
+def test_bad_beam_settings(beams: int, new: int, length_penalty: float, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        beam_search(small_model(), [1], beams, new, length_penalty)
+    with pytest.raises(ValueError, match="the prompt is empty"):
+        beam_search(small_model(), [], 2, 5)

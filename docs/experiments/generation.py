@@ -149,7 +149,7 @@ for prompt in prompts.values():
 
 # %% name="stories"
 for prompt in prompts.values():
-    print(prompt + llmref.generate(model, tokenizer, prompt, max_new_tokens=200, temperature=0.8, seed=5))
+    print(prompt + llmref.generate(model, tokenizer, prompt, max_new_tokens=200, temperature=0.8, seed=3))
     print()
 
 # %% [markdown] lang="ko"

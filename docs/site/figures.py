@@ -6,7 +6,7 @@ A notebook that was downloaded runs with this file beside it (`pip install llmre
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -110,23 +110,6 @@ def figure(
         },
         raw=True,
     )
-
-
-def drawing(name: str, draw: Callable[[Any], None], *, size: tuple[float, float] = (7, 3.5)) -> str:
-    """One figure as an SVG element, for a page that draws from a file and not from a run.
-
-    Args:
-        name: The figure's name on its page.
-        draw: Draws on the matplotlib Axes.
-        size: Width and height in inches.
-
-    Raises:
-        ValueError: A glyph is missing, or the figure holds a raster image.
-    """
-    with rc_context(STYLE):  # type: ignore[arg-type]
-        whole = Figure(figsize=size)
-        draw(whole.subplots())
-        return _svg(whole, name)
 
 
 def heatmap(

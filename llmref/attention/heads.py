@@ -68,8 +68,9 @@ class MultiHeadAttention(nn.Module):
             update: Stores the new keys and values in a cache and gives all of them; `None` for no cache.
             key_positions: Where the keys stand, cached keys first; `positions` where there is no cache.
         """
-        query, key, value = (self.split(projected) for projected in self.project(x))
-        query, key = self.query_norm(query), self.key_norm(key)
+        query = self.query_norm(self.split(self.query(x)))
+        key = self.key_norm(self.split(self.key(x)))
+        value = self.split(self.value(x))
         if self.config.rope is not None:
             rope = self.config.rope
             turned = rope.turned(self.config.head_dim)
@@ -86,23 +87,13 @@ class MultiHeadAttention(nn.Module):
             weights = self.sites["weights"](scoring.weights(scores, dense(allowed)))
             heads = combine(weights, value)
         else:
-            heads = self.attend(query, key, value, allowed, scoring)
+            heads = attend(query, key, value, allowed, self.backend, scoring)
         heads = self.sites["head_outputs"](heads)
         return self.sites["output"](self.output(heads.transpose(1, 2).flatten(2)))
-
-    def project(self, x: Float[Tensor, "batch tokens d_model"]) -> tuple[Tensor, Tensor, Tensor]:
-        """The queries, keys and values of all heads, side by side."""
-        return self.query(x), self.key(x), self.value(x)
 
     def split(self, x: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch heads tokens head_dim"]:
         """Cut each token's vector into heads."""
         return x.unflatten(-1, (-1, self.config.head_dim)).transpose(1, 2)
-
-    def attend(
-        self, query: Tensor, key: Tensor, value: Tensor, allowed: Tensor | PlacedMask, scoring: Scoring
-    ) -> Float[Tensor, "batch heads tokens head_dim"]:
-        """What each head makes of its keys and values, by the layer's backend."""
-        return attend(query, key, value, allowed, self.backend, scoring)
 
     def scoring(
         self, positions: Int[Tensor, "batch tokens"], key_positions: Int[Tensor, "batch keys"]

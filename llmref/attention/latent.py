@@ -113,10 +113,8 @@ class LatentAttention(nn.Module):
         All heads share what they look at, as in multi-query attention.
         """
         n_heads, sizes = self.config.n_heads, [self.config.plain_dim, self.config.rotated_dim]
-        # A quantized layer gives its weights in float32, whatever the model's dtype.
-        key_weight, value_weight = (
-            layer.weight.to(query.dtype).unflatten(0, (n_heads, -1)) for layer in (self.key, self.value)
-        )  # heads, plain_dim or value_dim, latent_dim
+        key_weight = self.key.weight.unflatten(0, (n_heads, -1))  # heads, plain_dim, latent_dim
+        value_weight = self.value.weight.unflatten(0, (n_heads, -1))  # heads, value_dim, latent_dim
         plain, rotated = query.split(sizes, dim=-1)
         query = torch.cat([plain @ key_weight, rotated], dim=-1)
         mixed = self.attend(query, torch.cat([latent, rotated_key], dim=-1), latent, allowed)

@@ -112,7 +112,6 @@ class PlacedMask:
     mask: Mask
     query_positions: Int[Tensor, "batch queries"]
     key_positions: Int[Tensor, "batch keys"]
-    written: Bool[Tensor, "batch queries keys"] | None = field(default=None, init=False, repr=False)
 
     @property
     def queries(self) -> int:
@@ -126,28 +125,19 @@ class PlacedMask:
 
     def dense(self) -> Bool[Tensor, "batch queries keys"]:
         """True where the query may look at the key; computed once."""
-        if self.written is None:  # no cached_property: its lock is nothing that a compiler takes
-            device = self.query_positions.device
-            queries, keys = torch.arange(self.queries, device=device), torch.arange(self.keys, device=device)
-            whole = self.crossing(queries, keys)
-            object.__setattr__(self, "written", whole)
-            return whole
-        return self.written
+        return self._dense
+
+    @cached_property
+    def _dense(self) -> Tensor:
+        return self.tile(slice(0, self.queries), slice(0, self.keys))
 
     def tile(self, rows: slice, columns: slice) -> Bool[Tensor, "batch some_queries some_keys"]:
         """What `dense()[:, rows, columns]` is, without the rest of it."""
-        device = self.query_positions.device
-        queries = torch.arange(*rows.indices(self.queries), device=device)
-        return self.crossing(queries, torch.arange(*columns.indices(self.keys), device=device))
-
-    def crossing(
-        self, queries: Int[Tensor, "some_queries"], keys: Int[Tensor, "some_keys"]
-    ) -> Bool[Tensor, "batch some_queries some_keys"]:
-        """Each of these queries with each of these keys, both given by their places."""
-        batch = len(self.query_positions)
-        row = torch.arange(batch, device=queries.device)[:, None, None]
-        allowed = self.pairs(row, queries[None, :, None], keys[None, None, :])
-        return allowed.expand(batch, len(queries), len(keys))
+        batch, device = len(self.query_positions), self.query_positions.device
+        row = torch.arange(batch, device=device)[:, None, None]
+        query = torch.arange(*rows.indices(self.queries), device=device)[None, :, None]
+        key = torch.arange(*columns.indices(self.keys), device=device)[None, None, :]
+        return self.pairs(row, query, key).expand(batch, query.shape[1], key.shape[2])
 
     @cached_property
     def for_kernels(self) -> KernelMask:

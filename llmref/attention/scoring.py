@@ -77,12 +77,6 @@ class Scoring:
         scores = relevance_scores(query, key)
         if self.scale is not None:
             scores = scores * (self.scale * math.sqrt(query.shape[-1]))
-        return self.bent(scores)
-
-    def bent(
-        self, scores: Float[Tensor, "batch heads queries keys"]
-    ) -> Float[Tensor, "batch heads queries keys"]:
-        """Scores that have their scale, with what comes after it: the soft cap and the bias."""
         if self.soft_cap is not None:
             scores = soft_cap(scores, self.soft_cap)
         return scores if self.bias is None else scores + self.bias.to(scores.dtype)

@@ -9,9 +9,9 @@ key/value head, or the latent and one rotated key. So every cache here is a late
 """
 
 from llmref.cache.growing import GrowingCache
-from llmref.cache.protocol import Cache, Store
+from llmref.cache.protocol import Cache
 from llmref.cache.quantized import QuantizedCache
 from llmref.cache.rolling import RollingCache
 from llmref.cache.static import StaticCache
 
-__all__ = ["Cache", "GrowingCache", "QuantizedCache", "RollingCache", "StaticCache", "Store"]
+__all__ = ["Cache", "GrowingCache", "QuantizedCache", "RollingCache", "StaticCache"]

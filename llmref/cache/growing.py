@@ -4,17 +4,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from llmref.cache.protocol import (
-    Keys,
-    NewKey,
-    NewValue,
-    Values,
-    bytes_of,
-    check_crop,
-    check_rows,
-    check_selection,
-    without_shared_padding,
-)
+from llmref.cache.protocol import Keys, NewKey, NewValue, Values, bytes_of, check_rows
 
 
 class GrowingCache:
@@ -56,25 +46,6 @@ class GrowingCache:
             self.keys[block] = torch.cat([self.keys[block], key], dim=2)
             self.values[block] = torch.cat([self.values[block], value], dim=2)
         return self.keys[block], self.values[block]
-
-    def select(self, rows: list[int]) -> None:
-        """Go on with these rows, without what is padding in all of them."""
-        assert self.positions is not None, "extend() comes first"
-        check_selection(rows, len(self.positions))
-        positions = self.positions[rows]
-        seen = without_shared_padding(positions)
-        self.positions = positions[:, seen]
-        for block in range(len(self.keys)):
-            self.keys[block] = self.keys[block][rows][:, :, seen]
-            self.values[block] = self.values[block][rows][:, :, seen]
-
-    def crop(self, n_tokens: int) -> None:
-        """Keep so many tokens, and forget those that came after them."""
-        check_crop(self, n_tokens)
-        if self.positions is not None:
-            self.positions = self.positions[:, :n_tokens]
-            self.keys = [key[:, :, :n_tokens] for key in self.keys]
-            self.values = [value[:, :, :n_tokens] for value in self.values]
 
     @property
     def n_tokens(self) -> int:

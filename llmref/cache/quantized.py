@@ -5,12 +5,12 @@ Source: Dettmers et al., "LLM.int8()" (2022), section 2: absmax quantization, he
 
 from collections.abc import Callable
 
-from jaxtyping import Int
+import torch
+from jaxtyping import Float, Int, Int8
 from torch import Tensor
 
 from llmref.cache.growing import GrowingCache
 from llmref.cache.protocol import Cache, Keys, NewKey, NewValue, Values
-from llmref.quantization.integers import from_integers, to_integers
 
 
 class QuantizedCache:
@@ -22,7 +22,6 @@ class QuantizedCache:
     Args:
         make: Makes a cache that stores what it is given: `GrowingCache`, or `lambda: RollingCache(config)`.
 
-    >>> import torch
     >>> cache = QuantizedCache()
     >>> cache.extend(torch.tensor([[0, 1]]))
     >>> given = torch.linspace(-1, 1, 16).reshape(1, 1, 2, 8)
@@ -48,22 +47,12 @@ class QuantizedCache:
 
     def update(self, block: int, key: NewKey, value: NewValue) -> tuple[Keys, Values]:
         """Store one block's new keys and values quantized; gives all of that block's, back in their dtype."""
-        (key_numbers, key_scale), (value_numbers, value_scale) = to_integers(key), to_integers(value)
+        (key_numbers, key_scale), (value_numbers, value_scale) = quantize(key), quantize(value)
         self.largest_scale = max(self.largest_scale, key_scale.max().item(), value_scale.max().item())
         numbers = self.numbers.update(block, key_numbers, value_numbers)
         scales = self.scales.update(block, key_scale, value_scale)
-        keys, values = (from_integers(*pair, key.dtype) for pair in zip(numbers, scales, strict=True))
+        keys, values = (dequantize(*pair, key.dtype) for pair in zip(numbers, scales, strict=True))
         return keys, values
-
-    def select(self, rows: list[int]) -> None:
-        """Go on with these rows, in both caches."""
-        self.numbers.select(rows)
-        self.scales.select(rows)
-
-    def crop(self, n_tokens: int) -> None:
-        """Cut back both caches; the bound of the error stays that of all tokens so far."""
-        self.numbers.crop(n_tokens)
-        self.scales.crop(n_tokens)
 
     @property
     def error(self) -> float:
@@ -79,3 +68,29 @@ class QuantizedCache:
     def n_bytes(self) -> int:
         """The bytes of the numbers and of the scales."""
         return self.numbers.n_bytes + self.scales.n_bytes
+
+
+def quantize(
+    x: Float[Tensor, "*batch dim"],
+) -> tuple[Int8[Tensor, "*batch dim"], Float[Tensor, "*batch 1"]]:
+    """Vectors as integers from -127 to 127, each vector with a float32 scale: its largest number over 127.
+
+    >>> numbers, scale = quantize(torch.tensor([254.0, -80.0, 1.2]))
+    >>> numbers.tolist(), scale.tolist()
+    ([127, -40, 1], [2.0])
+    """
+    wide = x.float()
+    scale = wide.abs().amax(dim=-1, keepdim=True) / 127
+    scale = scale.clamp(min=torch.finfo(torch.float32).tiny)  # a vector of zeros is divided too
+    return (wide / scale).round().to(torch.int8), scale
+
+
+def dequantize(
+    numbers: Int8[Tensor, "*batch dim"], scale: Float[Tensor, "*batch 1"], dtype: torch.dtype
+) -> Float[Tensor, "*batch dim"]:
+    """The vectors again, each number at most half a scale from what it was.
+
+    >>> dequantize(*quantize(torch.tensor([254.0, -80.0, 1.2])), torch.float32).tolist()
+    [254.0, -80.0, 2.0]
+    """
+    return (numbers * scale).to(dtype)

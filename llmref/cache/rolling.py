@@ -10,16 +10,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from llmref.cache.protocol import (
-    Keys,
-    NewKey,
-    NewValue,
-    Values,
-    bytes_of,
-    check_rows,
-    check_selection,
-    without_shared_padding,
-)
+from llmref.cache.protocol import Keys, NewKey, NewValue, Values, bytes_of, check_rows
 from llmref.config import ModelConfig
 
 
@@ -84,33 +75,6 @@ class RollingCache:
         self.keys[block] = key.take_along_dim(kept, dim=2)
         self.values[block] = value.take_along_dim(kept, dim=2)
         return key, value
-
-    def select(self, rows: list[int]) -> None:
-        """Go on with these rows, without what is padding in all of them."""
-        assert self.highest is not None, "extend() comes first"
-        check_selection(rows, len(self.highest))
-        self.highest = self.highest[rows]
-        seen = {}
-        for window in self.positions:
-            kept = self.positions[window].take_along_dim(self.kept[window], dim=1)[rows]
-            seen[window] = without_shared_padding(kept)
-            self.positions[window] = kept[:, seen[window]]
-            self.kept[window] = still_visible(self.positions[window], window)
-        for block in self.keys:
-            index = seen[self.windows[block]]
-            self.keys[block] = self.keys[block][rows][:, :, index]
-            self.values[block] = self.values[block][rows][:, :, index]
-
-    def crop(self, n_tokens: int) -> None:
-        """Refuses: the tokens that a shorter text would look at may be gone.
-
-        Raises:
-            ValueError: Always.
-        """
-        raise ValueError(
-            "a rolling cache cannot be cut back: what the window had left behind is gone, and the tokens "
-            "that stay would look at it again; use a growing, static or quantized cache"
-        )
 
     @property
     def n_bytes(self) -> int:

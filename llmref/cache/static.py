@@ -4,16 +4,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from llmref.cache.protocol import (
-    Keys,
-    NewKey,
-    NewValue,
-    Values,
-    bytes_of,
-    check_crop,
-    check_rows,
-    check_selection,
-)
+from llmref.cache.protocol import Keys, NewKey, NewValue, Values, bytes_of, check_rows
 from llmref.config import ModelConfig
 
 
@@ -75,20 +66,6 @@ class StaticCache:
         self.keys[block][:, :, self.slots] = key
         self.values[block][:, :, self.slots] = value
         return self.keys[block], self.values[block]
-
-    def select(self, rows: list[int]) -> None:
-        """Go on with these rows, in memory of their own; the length stays."""
-        check_selection(rows, len(self.positions))
-        self.positions = self.positions[rows]
-        for block in range(len(self.keys)):
-            self.keys[block] = self.keys[block][rows]
-            self.values[block] = self.values[block][rows]
-
-    def crop(self, n_tokens: int) -> None:
-        """Empty the slots after so many tokens; their numbers stay, but nobody may look at them."""
-        check_crop(self, n_tokens)
-        self.used = n_tokens
-        self.positions[:, n_tokens:] = -1
 
     @property
     def n_tokens(self) -> int:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,9 @@ from llmref.config import ModelConfig
 from llmref.families import FAMILIES, family_of
 from llmref.families.values import read_token_ids
 from llmref.files import shown
-from llmref.quantization import Quantization
 
 MODEL_TYPE = "llmref"  # our own format, which says any config
 MOST_BLOCKS = 10_000  # checked before a config is made, for it holds every block
-QUANTIZED = "quantization_config"  # where any format says how weights are quantized
-FORMAT = {"format": "llmref", "version": 1}  # of quantized weights
 N_BLOCKS = ("num_hidden_layers", "num_layers", "n_layers", "n_layer")  # what families call their number
 
 
@@ -43,30 +40,22 @@ def read_config(file: Path) -> tuple[str, ModelConfig]:
     return family, config
 
 
-def read_quantization(file: Path) -> Quantization | None:
-    """How the weights beside a config.json are quantized, or `None`.
-
-    Raises:
-        ValueError: If they are of another format than ours, or of another version of it.
-    """
-    values = read_values(file)
-    _family(file, values)
-    return _quantization(file, values)
-
-
-def to_json(config: ModelConfig, quantization: Quantization | None = None) -> dict[str, Any]:
+def to_json(config: ModelConfig) -> dict[str, Any]:
     """A config.json in our own format."""
     values = config.to_dict()
     ids = {"bos_token_id": values.pop("bos_id"), "eos_token_id": values.pop("eos_id")}
-    quantized = {} if quantization is None else {QUANTIZED: {**FORMAT, **asdict(quantization)}}
-    return {"model_type": MODEL_TYPE, **ids, **values, **quantized}
+    return {"model_type": MODEL_TYPE, **ids, **values}
 
 
 def _family(file: Path, values: Mapping[str, Any]) -> str:
     known, found = [MODEL_TYPE, *sorted(FAMILIES)], values.get("model_type")
     if found not in known:
         raise ValueError(f"{file}: model_type must be one of {', '.join(known)}, found {shown(found)}")
-    _quantization(file, values)
+    if values.get("quantization_config") is not None:
+        raise ValueError(
+            f"{file}: quantization_config must not be there, for quantized weights are not read, "
+            f"found {shown(values['quantization_config'])}"
+        )
     for name in N_BLOCKS:
         number = values.get(name)
         if isinstance(number, int) and number > MOST_BLOCKS:
@@ -74,34 +63,10 @@ def _family(file: Path, values: Mapping[str, Any]) -> str:
     return found
 
 
-def _quantization(file: Path, values: Mapping[str, Any]) -> Quantization | None:
-    found = values.get(QUANTIZED)
-    if found is None:
-        return None
-    if values["model_type"] != MODEL_TYPE or not isinstance(found, dict) or found.get("format") != "llmref":
-        raise ValueError(
-            f"{file}: {QUANTIZED} must not be there, for quantized weights of other formats than "
-            f"ours are not read, found {shown(found)}"
-        )
-    if found.get("version") != FORMAT["version"]:
-        raise ValueError(
-            f"{file}: {QUANTIZED} must be of version {FORMAT['version']}, which this llmref reads, "
-            f"found version {shown(found.get('version'))}"
-        )
-    try:
-        return Quantization(**{name: value for name, value in found.items() if name not in FORMAT})
-    except TypeError:
-        raise ValueError(
-            f"{file}: {QUANTIZED} must have a kind and a group_size, found {shown(found)}"
-        ) from None
-    except ValueError as error:
-        raise ValueError(f"{file}: {QUANTIZED}: {error}") from None
-
-
 def _from_json(values: Mapping[str, Any]) -> ModelConfig:
     if values["model_type"] != MODEL_TYPE:
         return family_of(values).read(values)
-    values = {name: value for name, value in values.items() if name not in ("model_type", QUANTIZED)}
+    values = {name: value for name, value in values.items() if name != "model_type"}
     for ours, theirs in (("bos_id", "bos_token_id"), ("eos_id", "eos_token_id")):
         if theirs in values:
             values[ours] = values.pop(theirs)

@@ -7,26 +7,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from llmref.checkpoint.configuration import MODEL_TYPE, read_config, read_quantization
+from llmref.checkpoint.configuration import MODEL_TYPE, read_config
 from llmref.checkpoint.contents import outline, stored_as, tensors_of
 from llmref.checkpoint.device import find_device
 from llmref.checkpoint.files import shortened
 from llmref.checkpoint.folder import find_folder
-from llmref.checkpoint.tensors import (
-    DTYPES,
-    INDEX,
-    INTEGERS,
-    SINGLE,
-    Found,
-    find_tensors,
-    mapped,
-    stored_dtype,
-)
+from llmref.checkpoint.tensors import DTYPES, INDEX, SINGLE, Found, find_tensors, mapped, stored_dtype
 from llmref.config import ModelConfig
 from llmref.families import FAMILIES, Stored
 from llmref.files import shown
 from llmref.model import Transformer
-from llmref.quantization.model import replace
 from llmref.tokenizer import TextTokenizer, load_tokenizer
 
 MAPPED_BYTES = 64 * 2**20  # of a file in memory at once, beside the weights; a larger tensor is alone
@@ -84,12 +74,9 @@ def load_model(
     folder = find_folder(path_or_id, revision)
     family, config = read_config(folder / "config.json")
     found = find_tensors(folder)
-    model = _outline(folder / "config.json", config, found)
-    if (quantization := read_quantization(folder / "config.json")) is not None:
-        replace(model, quantization)
-    if dtype is None:
-        dtype = stored_dtype({name: each for name, each in found.items() if not name.endswith(".scales")})
-    model = model.to(dtype)
+    model = _outline(folder / "config.json", config, found).to(
+        stored_dtype(found) if dtype is None else dtype
+    )
     ours = tensors_of(model)
     stored = _match(folder, family, config, ours, found)
 
@@ -139,11 +126,9 @@ def _match(
 
 
 def _check(found: Found, stored: Stored, ours: Mapping[str, Tensor]) -> None:
-    integers = [name for name, dtype in INTEGERS.items() if dtype == ours[stored.ours[0]].dtype]
-    if found.dtype not in (integers or DTYPES):
+    if found.dtype not in DTYPES:
         raise ValueError(
-            f"{found.file}: {stored.name} should have a dtype of {', '.join(integers or DTYPES)}, "
-            f"found {found.dtype}"
+            f"{found.file}: {stored.name} should have a dtype of {', '.join(DTYPES)}, found {found.dtype}"
         )
     shape = tuple(stored.layout.pack([ours[name] for name in stored.ours]).shape)
     if found.shape != shape:

@@ -16,19 +16,11 @@ from torch import Tensor
 
 from llmref.checkpoint.configuration import MODEL_TYPE, to_json
 from llmref.checkpoint.contents import stored_as, tensors_of
-from llmref.checkpoint.folder import find_folder
 from llmref.checkpoint.tensors import INDEX, SINGLE
 from llmref.families import Stored, family_of
 from llmref.model import Transformer
-from llmref.quantization import quantization_of
 from llmref.tokenizer import TextTokenizer
 
-SETTINGS = (
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "chat_template.jinja",
-    "generation_config.json",
-)
 SHARDS = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
 
 
@@ -40,7 +32,6 @@ def save(
     dtype: torch.dtype | None = None,
     family: str | None = None,
     max_shard_size: int = 5 * 10**9,
-    settings_from: str | os.PathLike[str] | None = None,
 ) -> None:
     """Write a model, and its tokenizer if there is one. The weights of a model that was there are removed.
 
@@ -49,17 +40,12 @@ def save(
         tokenizer: Its tokenizer, or `None`.
         folder: Where to write; made if it is not there.
         dtype: The dtype of the weights on disk; the model's own if not given.
-        family: The family as which others shall read it (`"llama"`); our own format if not given. A quantized
-            model has our own format alone.
+        family: The family as which others shall read it (`"llama"`); our own format if not given.
         max_shard_size: The most bytes of weights in one file; a model that has more is written as several
             files and an index. A larger tensor is alone in its file.
-        settings_from: The folder, or the name on the hub, that the model was loaded from. What others read
-            there beside model and tokenizer is copied as it is: the names of the special tokens, the chat
-            template, the settings of generation.
 
     Raises:
-        ValueError: If there is no such family, or it cannot say this model's config, or that it is quantized.
-        FileNotFoundError: If there is no folder to copy settings from.
+        ValueError: If there is no such family, or it cannot say this model's config.
         OSError: If the folder cannot be written; nothing in it has changed then.
 
     >>> import llmref, tempfile
@@ -75,17 +61,16 @@ def save(
     if max_shard_size < 1:
         raise ValueError(f"max_shard_size must be at least 1 byte, found {max_shard_size}")
     folder, weights = Path(folder), tensors_of(model)
-    source = None if settings_from is None else find_folder(settings_from, weights=False)
     dtype = model.embedding.weight.dtype if dtype is None else dtype
-    buffers = dict(model.named_buffers())  # integers and scales, a router's choice bias: right in their dtype
+    buffers = dict(model.named_buffers())  # a router's choice bias: small, and exact only in its own dtype
     dtypes = {name: tensor.dtype if name in buffers else dtype for name, tensor in weights.items()}
     values = _config(model, family, dtype)
     shards = list(
-        _shards(stored_as(family or MODEL_TYPE, model.config, weights), weights, dtypes, max_shard_size)
+        _shards(stored_as(family or MODEL_TYPE, model.config, weights), weights, dtype, max_shard_size)
     )
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as directory:
-        writing = Path(directory)
+    with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as name:
+        writing = Path(name)
         _write_json(writing / "config.json", values)
         places: dict[str, str] = {}
         for number, shard in enumerate(shards, start=1):
@@ -93,38 +78,28 @@ def save(
             _write_shard(writing / file, shard, weights, dtypes)
             places |= {each.name: file for each in shard}
         if len(shards) > 1:
-            size = sum(tensor.numel() * dtypes[name].itemsize for name, tensor in weights.items())
+            size = sum(tensor.numel() for tensor in weights.values()) * dtype.itemsize
             _write_json(writing / INDEX, {"metadata": {"total_size": size}, "weight_map": places})
         if tokenizer is not None:
             tokenizer.save(writing / "tokenizer.json")
-        if source is not None:
-            for path in (source / name for name in SETTINGS):
-                if path.is_file():
-                    shutil.copyfile(path, writing / path.name)
         _move(writing, folder)
 
 
 def _config(model: Transformer, family: str | None, dtype: torch.dtype) -> dict[str, Any]:
-    quantization = quantization_of(model)
     if family is None:
-        return to_json(model.config, quantization)
-    if quantization is not None:
-        raise ValueError(
-            f"a model that is quantized ({quantization.kind}) can be saved in our own format only, "
-            f"found family {family!r}; others quantize the model as it was"
-        )
+        return to_json(model.config)
     values = family_of({"model_type": family}).to_json(model.config)
     return {**values, "torch_dtype": str(dtype).removeprefix("torch.")}
 
 
 def _shards(
-    stored: Sequence[Stored], weights: Mapping[str, Tensor], dtypes: Mapping[str, torch.dtype], most: int
+    stored: Sequence[Stored], weights: Mapping[str, Tensor], dtype: torch.dtype, most: int
 ) -> Iterator[list[Stored]]:
     """The tensors of each file, in their order."""
     shard: list[Stored] = []
     size = 0
     for each in stored:
-        more = sum(weights[name].numel() * dtypes[name].itemsize for name in each.ours)
+        more = sum(weights[name].numel() for name in each.ours) * dtype.itemsize
         if shard and size + more > most:
             yield shard
             shard, size = [], 0

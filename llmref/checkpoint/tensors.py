@@ -17,7 +17,6 @@ from llmref.files import shown
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-INTEGERS = {"I8": torch.int8, "U8": torch.uint8}  # of quantized weights
 SHARD = re.compile(r"[\w.-]+\.safetensors", re.ASCII)
 PICKLES = (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")  # how one begins
 CONVERT = (
@@ -42,7 +41,7 @@ class Found:
     @property
     def nbytes(self) -> int:
         """How many bytes they take in the file."""
-        return self.size * (DTYPES | INTEGERS)[self.dtype].itemsize
+        return self.size * DTYPES[self.dtype].itemsize
 
 
 def find_tensors(folder: Path) -> dict[str, Found]:

@@ -86,9 +86,9 @@ class PresencePenalty:
 def counts(
     ids: Int[Tensor, "*batch tokens"], logits: Float[Tensor, "*batch vocab"]
 ) -> Float[Tensor, "*batch vocab"]:
-    """How often each entry of the vocabulary occurs among the ids; -1 is padding, and counts for nothing.
+    """How often each entry of the vocabulary occurs among the ids.
 
-    >>> counts(torch.tensor([-1, 2, 0, 2]), torch.zeros(4)).tolist()
+    >>> counts(torch.tensor([2, 0, 2]), torch.zeros(4)).tolist()
     [1.0, 0.0, 2.0, 0.0]
     """
-    return torch.zeros_like(logits).scatter_add(-1, ids.clamp(min=0), (ids >= 0).to(logits.dtype))
+    return torch.zeros_like(logits).scatter_add(-1, ids, torch.ones_like(ids, dtype=logits.dtype))

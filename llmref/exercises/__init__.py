@@ -43,9 +43,6 @@ CHAPTER = (
     "training",
     "mixture-of-experts",
     "latent-attention",
-    "speculative-decoding",
-    "quantization",
-    "speed",
 )
 
 

@@ -5,7 +5,6 @@ penalty: Wu et al., "Google's Neural Machine Translation System" (2016), section
 """
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -13,7 +12,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from llmref.cache import GrowingCache
-from llmref.decoding import Constraint, Strategy, finite
+from llmref.decoding import finite
 from llmref.generation.loop import allowed_steps
 from llmref.model import Transformer, sequential_positions
 
@@ -33,19 +32,12 @@ class Beam(NamedTuple):
 
 
 def beam_search(
-    model: Transformer,
-    ids: list[int],
-    beams: int,
-    max_new_tokens: int,
-    length_penalty: float = 1.0,
-    *,
-    early_stopping: bool | str = "never",
-    constraints: Sequence[Constraint] = (),
+    model: Transformer, ids: list[int], beams: int, max_new_tokens: int, length_penalty: float = 1.0
 ) -> list[Beam]:
     """Look for the likeliest text rather than the likeliest next token: keep the best few at every step.
 
-    With one beam and no length penalty it is greedy decoding. It draws nothing, so it takes no settings of
-    sampling.
+    It ends when no text that goes on can beat the finished ones any more, or at `max_new_tokens`. With one
+    beam and no length penalty it is greedy decoding.
 
     Args:
         model: The model.
@@ -54,17 +46,12 @@ def beam_search(
         max_new_tokens: How many new tokens at most.
         length_penalty: The power of the length that the log-probability is divided by: 0 compares whole
             texts, 1 the mean for each token. Over 0 it favours longer texts.
-        early_stopping: When it ends, before `max_new_tokens`, once so many texts have ended: "never" before
-            it is sure that no text that goes on can still beat one of them; False when the best that goes on
-            would not, were it to end here; True at once.
-        constraints: What may not come, such as `NoRepeatNGrams(3)`.
 
     Returns:
         At most so many texts, the best first.
 
     Raises:
-        ValueError: If `beams` is under 1 or over the vocabulary, the length penalty not finite, or the
-            constraints do not fit the vocabulary or leave no text; otherwise as `generate_ids`.
+        ValueError: If `beams` is under 1 or the length penalty not finite; otherwise as `generate_ids`.
 
     Source: Graves, "Sequence Transduction with Recurrent Neural Networks" (2012), section 2.5; the length
     penalty: Wu et al., "Google's Neural Machine Translation System" (2016), section 7, in its plain form.
@@ -77,15 +64,10 @@ def beam_search(
     >>> beam_search(model, ids, beams=1, max_new_tokens=8)[0].ids == greedy
     True
     """
-    if not 1 <= beams <= model.config.vocab_size:
-        raise ValueError(
-            f"beam search needs from 1 beam to the vocabulary's {model.config.vocab_size}, found {beams}"
-        )
+    if beams < 1:
+        raise ValueError(f"beam search needs at least 1 beam, found {beams}")
     if not math.isfinite(length_penalty):
         raise ValueError(f"the length penalty must be a finite number, found {length_penalty!r}")
-    if early_stopping not in (True, False, "never"):
-        raise ValueError(f'early_stopping must be True, False or "never", found {early_stopping!r}')
-    Strategy(constraints=tuple(constraints)).check(model.config.vocab_size)
     steps = allowed_steps(model, ids, max_new_tokens)
     cache = GrowingCache()
     tokens: Int[Tensor, "beams tokens"] = torch.tensor([ids], device=model.device)
@@ -96,19 +78,13 @@ def beam_search(
             hidden = model.hidden_states(tokens, sequential_positions(tokens, position), cache)
             log_probabilities = finite(model.logits(hidden[:, -1])).log_softmax(dim=-1).cpu()
         position += tokens.shape[1]
-        so_far = torch.tensor([ids + beam.ids for beam in running])
-        for constraint in constraints:
-            log_probabilities = constraint(log_probabilities, so_far, len(ids))
         totals = torch.tensor([[beam.log_probability] for beam in running]) + log_probabilities
-        # Each beam can end once for each token that ends a text; so many more leave enough to go on.
-        looked_at = beams * max(2, 1 + len(model.config.end_ids))
+        # Twice as many as are kept: at most half of them end here, so enough are left to go on.
         best = totals.flatten().sort(descending=True, stable=True)
         rows, going_on = list[int](), list[Beam]()
-        for rank, index in enumerate(best.indices[:looked_at].tolist()):
+        for rank, index in enumerate(best.indices[: 2 * beams].tolist()):
             row, token_id = divmod(index, totals.shape[1])
             total = float(best.values[rank])
-            if total == -math.inf:
-                break
             beam = Beam([*running[row].ids, token_id], total, total / step**length_penalty)
             if token_id in model.config.end_ids:
                 finished += [beam] if rank < beams else []
@@ -117,15 +93,19 @@ def beam_search(
                 going_on.append(beam)
         running = going_on
         finished = sorted(finished, key=lambda beam: -beam.score)[:beams]
-        if not running:
-            break
         # A log-probability only falls; dividing by the greatest length is the best that can still happen.
-        longest = steps if early_stopping == "never" and length_penalty > 0 else step
+        longest = steps if length_penalty > 0 else step
         hope = running[0].log_probability / longest**length_penalty
-        if len(finished) == beams and (early_stopping is True or hope <= finished[-1].score):
+        if len(finished) == beams and hope <= finished[-1].score:
             return finished
         tokens = torch.tensor([beam.ids[-1:] for beam in running], device=model.device)
-        cache.select(rows)
-    if not finished + running:
-        raise ValueError(f"no text is left to choose: {constraints!r} rule out every one")
+        _keep(cache, rows)
     return sorted(finished + running, key=lambda beam: -beam.score)[:beams]
+
+
+def _keep(cache: GrowingCache, rows: list[int]) -> None:
+    """Give each beam the keys and values of the beam that it goes on from."""
+    assert cache.positions is not None
+    cache.positions = cache.positions[rows]
+    cache.keys = [key[rows] for key in cache.keys]
+    cache.values = [value[rows] for value in cache.values]

@@ -6,15 +6,13 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from llmref.cache import Cache
-from llmref.decoding import Strategy, uniforms
-from llmref.generation.memory import check_cache, check_memory
-from llmref.generation.protocol import LanguageModel
-from llmref.model import sequential_positions
+from llmref.cache import Cache, GrowingCache
+from llmref.decoding import Strategy
+from llmref.model import Transformer, sequential_positions
 
 
 def generate_ids(
-    model: LanguageModel,
+    model: Transformer,
     ids: list[int],
     strategy: Strategy,
     max_new_tokens: int,
@@ -33,24 +31,19 @@ def generate_ids(
         strategy: How a token is chosen.
         max_new_tokens: How many new tokens at most.
         seed: Makes the draws repeatable.
-        cache: An empty cache to use; the model's own kind (`new_cache`) if not given.
+        cache: An empty cache to use; a growing one if not given.
 
     Raises:
         ValueError: If the prompt is empty or longer than the context, an id is out of range,
-            `max_new_tokens` is negative, the strategy bans or forces ids that are not there, the cache
-            already holds tokens or is too short, or the text may not fit into memory.
+            `max_new_tokens` is negative, or the cache already holds tokens.
     """
     steps = allowed_steps(model, ids, max_new_tokens)
-    strategy.check(model.config.vocab_size)
-    if cache is None:
-        check_memory(model, 1, len(ids) + steps)
-        cache = model.new_cache(1, len(ids) + steps)
-    else:
-        check_cache(cache, len(ids) + steps - 1)  # the last token is not read
-    return write(model, ids, strategy, steps, seed, cache)
+    if cache is not None and cache.n_tokens:
+        raise ValueError(f"generation needs an empty cache, found one that holds {cache.n_tokens} tokens")
+    return write(model, ids, strategy, steps, seed, cache or GrowingCache())
 
 
-def allowed_steps(model: LanguageModel, ids: list[int], max_new_tokens: int) -> int:
+def allowed_steps(model: Transformer, ids: list[int], max_new_tokens: int) -> int:
     """How many new tokens there may be."""
     if not ids:
         raise ValueError("the prompt is empty: give at least one token")
@@ -61,24 +54,22 @@ def allowed_steps(model: LanguageModel, ids: list[int], max_new_tokens: int) -> 
         raise ValueError(
             f"the prompt has {len(ids)} tokens, and this model's context length is {context_length}"
         )
-    for token_id in ids:
-        if not 0 <= token_id < model.config.vocab_size:
-            raise ValueError(f"token ids must be from 0 to {model.config.vocab_size - 1}, found {token_id}")
     return min(max_new_tokens, context_length - len(ids))
 
 
 def write(
-    model: LanguageModel, ids: list[int], strategy: Strategy, steps: int, seed: int | None, cache: Cache
+    model: Transformer, ids: list[int], strategy: Strategy, steps: int, seed: int | None, cache: Cache
 ) -> Iterator[int]:
-    numbers = uniforms(seed, steps)
+    generator = torch.Generator()
+    generator.seed() if seed is None else generator.manual_seed(seed)
     tokens: Int[Tensor, "batch tokens"] = torch.tensor([ids], device=model.device)
     so_far, position = tokens, 0
-    for step in range(steps):
+    for _ in range(steps):
         with torch.inference_mode():
             hidden = model.hidden_states(tokens, sequential_positions(tokens, position), cache)
             logits = model.logits(hidden[:, -1])
             position += tokens.shape[1]
-            chosen = strategy.choose(logits, numbers[step, None], so_far, prompt_length=len(ids))
+            chosen = strategy.choose(logits, generator, so_far, prompt_length=len(ids))
         token_id = int(chosen)
         if token_id in model.config.end_ids:
             return

@@ -11,10 +11,9 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ORDER = (
-    *("files", "config", "tokenizer", "chat", "embedding", "positions", "rope", "quantization", "cache", "kernels"),
-    *("attention", "feedforward", "normalization", "block", "deep_norm", "model", "fast", "cost", "roofline"),
-    *("decoding", "generation", "families", "checkpoint", "trace", "training", "corpus", "tiny", "twins"),
-    *("exercises", "cli"),
+    *("files", "config", "tokenizer", "chat", "embedding", "positions", "rope", "cache", "kernels", "attention"),
+    *("feedforward", "normalization", "block", "deep_norm", "model", "decoding", "generation", "families"),
+    *("checkpoint", "trace", "cost", "roofline", "training", "corpus", "tiny", "twins", "exercises", "cli"),
 )
 """The order in which a token travels, as in the package's own house rules."""
 

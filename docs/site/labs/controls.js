@@ -17,16 +17,6 @@ export class Controls {
       value > MOST ? words.all : String(value), changed);
     this.topP = this.slider(words.topP, { min: 0.05, max: 1, step: 0.05, value: 1 }, (value) =>
       value === 1 ? words.all : value.toFixed(2), changed);
-    const off = (value) => (value === 0 ? words.off : value.toFixed(2));
-    this.more = {
-      minP: this.slider(words.minP, { min: 0, max: 1, step: 0.05, value: 0 }, off, changed),
-      typicalP: this.slider(words.typicalP, { min: 0.05, max: 1, step: 0.05, value: 1 }, (value) =>
-        value === 1 ? words.all : value.toFixed(2), changed),
-      repetition: this.slider(words.repetition, { min: 1, max: 2, step: 0.05, value: 1 }, (value) =>
-        value === 1 ? words.off : value.toFixed(2), changed),
-      frequency: this.slider(words.frequency, { min: 0, max: 3, step: 0.1, value: 0 }, off, changed),
-      presence: this.slider(words.presence, { min: 0, max: 3, step: 0.1, value: 0 }, off, changed),
-    };
     this.seed = h("input", { type: "number", min: 0, max: 999999, step: 1, value: 1, id: newId("seed"), onchange: reseeded });
     this.pace = h(
       "select", { id: newId("pace") },
@@ -38,11 +28,6 @@ export class Controls {
       this.temperature.element,
       this.topK.element,
       this.topP.element,
-      h(
-        "details", { class: "lab-more" },
-        h("summary", {}, words.more),
-        ...Object.values(this.more).map((slider) => slider.element),
-      ),
       h(
         "div", { class: "lab-row" },
         h("span", { class: "lab-field" }, h("label", { for: this.pace.id }, words.pace), this.pace),
@@ -68,15 +53,10 @@ export class Controls {
     return { value, element: h("div", { class: "lab-slider" }, h("label", { for: id }, name), input, output) };
   }
 
-  /** The strategy, as `distribution` of sampling.js takes it. */
+  /** @returns {{temperature: number, topK: number | null, topP: number}} */
   get strategy() {
     const topK = this.topK.value();
-    return {
-      temperature: this.temperature.value(),
-      topK: topK > MOST ? null : topK,
-      topP: this.topP.value(),
-      ...Object.fromEntries(Object.entries(this.more).map(([name, slider]) => [name, slider.value()])),
-    };
+    return { temperature: this.temperature.value(), topK: topK > MOST ? null : topK, topP: this.topP.value() };
   }
 
   /** Milliseconds between two tokens of a run; 0 is as fast as it can. */

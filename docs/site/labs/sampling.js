@@ -1,4 +1,4 @@
-// From logits to a choice, in the package's order: penalties, temperature, top-k, top-p, min-p, typical.
+// From logits to a choice, in the package's order: temperature, top-k, top-p.
 
 /** Ids from the largest logit to the smallest; the lower id first on ties. */
 export function ranking(logits) {
@@ -14,68 +14,31 @@ export function softmax(logits) {
   return probabilities.map((p) => p / sum);
 }
 
-/** The logits, lower for tokens that the text holds; frequency and presence do not count the prompt. */
-function penalized(logits, { repetition, frequency, presence }, ids, promptLength) {
-  const changed = Float64Array.from(logits);
-  for (const id of new Set(ids)) changed[id] = changed[id] > 0 ? changed[id] / repetition : changed[id] * repetition;
-  const written = ids.slice(promptLength);
-  for (const id of written) changed[id] -= frequency;
-  for (const id of new Set(written)) changed[id] -= presence;
-  return changed;
-}
-
-/** The first ids of an order until their probabilities reach a share of all; the one that crosses stays. */
-function reaching(share, order, probabilities) {
-  if (share === 1) return order;
-  const total = order.reduce((sum, id) => sum + probabilities[id], 0);
-  let sum = 0;
-  return order.filter((id) => {
-    const before = sum;
-    sum += probabilities[id];
-    return before < share * total;
-  });
-}
-
-/** Ids whose surprise is nearest to the mean surprise first; the lower id first on ties. */
-function typicalFirst(ids, probabilities) {
-  const possible = ids.filter((id) => probabilities[id] > 0);
-  const total = possible.reduce((sum, id) => sum + probabilities[id], 0);
-  const surprise = (id) => -Math.log(probabilities[id] / total);
-  const mean = possible.reduce((sum, id) => sum + (probabilities[id] / total) * surprise(id), 0);
-  const distance = (id) => Math.abs(surprise(id) - mean);
-  return possible.sort((a, b) => distance(a) - distance(b) || a - b);
-}
-
-/** What a strategy is where it does not say. */
-const NOTHING = { topK: null, topP: 1, minP: 0, typicalP: 1, repetition: 1, frequency: 0, presence: 0 };
-
 /**
  * The distribution the next token is drawn from.
  *
  * @param {Float32Array} logits
- * @param {{temperature: number, topK?: number | null, topP?: number, minP?: number, typicalP?: number,
- *     repetition?: number, frequency?: number, presence?: number}} strategy temperature 0 is greedy
- * @param {number[]} ids the text so far, for the penalties
- * @param {number} promptLength how many of them are the prompt
+ * @param {{temperature: number, topK: number | null, topP: number}} strategy temperature 0 is greedy
+ * @param {number[]} ranked ranking(logits)
  * @returns {Float64Array} one probability for each id, 0 for what the strategy leaves out
  */
-export function distribution(logits, strategy, ids = [], promptLength = 0) {
-  const settings = { ...NOTHING, ...strategy };
-  const steered = penalized(logits, settings, ids, promptLength);
+export function distribution(logits, { temperature, topK, topP }, ranked) {
   const chosen = new Float64Array(logits.length);
-  let kept = ranking(steered);
-  if (settings.temperature === 0) {
-    chosen[kept[0]] = 1;
+  if (temperature === 0) {
+    chosen[ranked[0]] = 1;
     return chosen;
   }
-  const scaled = softmax(steered.map((logit) => logit / settings.temperature));
-  if (settings.topK !== null) kept = kept.slice(0, settings.topK);
-  kept = reaching(settings.topP, kept, scaled);
-  kept = kept.filter((id) => scaled[id] >= settings.minP * scaled[kept[0]]);
-  if (settings.typicalP < 1) kept = reaching(settings.typicalP, typicalFirst(kept, scaled), scaled);
-  const sum = kept.reduce((total, id) => total + scaled[id], 0);
-  for (const id of kept) chosen[id] = scaled[id] / sum;
-  return chosen;
+  const scaled = softmax(Float64Array.from(logits, (logit) => logit / temperature));
+  const kept = topK === null ? ranked : ranked.slice(0, topK);
+  const total = kept.reduce((sum, id) => sum + scaled[id], 0);
+  // Top-p keeps the token that crosses the threshold, so at least one.
+  let sum = 0;
+  for (const id of kept) {
+    if (topP < 1 && sum >= topP * total) break;
+    chosen[id] = scaled[id];
+    sum += scaled[id];
+  }
+  return chosen.map((p) => p / sum);
 }
 
 /** Draw an id: the first whose cumulated probability passes a random number. */

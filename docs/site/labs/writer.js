@@ -65,7 +65,7 @@ export class Writer {
 
   /** The probabilities of being drawn under a strategy. */
   distribution(strategy) {
-    return distribution(this.logits, strategy, this.ids, this.promptLength);
+    return distribution(this.logits, strategy, this.ranked);
   }
 
   /** Draw the next token and take it. @returns {number} its id */

@@ -32,9 +32,6 @@ WORDS = {
         "cache_bytes": "cache per token",
         "parameters": "parameters (billions)",
         "active_parameters": "active parameters (billions)",
-        "weights_16": "weights, 16 bits",
-        "weights_8": "8 bits",
-        "weights_4": "4 bits",
         "experts": "experts",
         "experts_used": "for a token",
         "shared_experts": "shared",
@@ -56,7 +53,6 @@ WORDS = {
         "with shared": "{kind}, {used} of {all} experts and {shared} shared",
         "caption": "As of {date}, from the models' own config files.",
         "cache caption": " Cache: all layers, 16-bit numbers.",
-        "weights caption": " Weights: every parameter at so many bits; at 4 with a 16-bit scale for 32.",
         "date": "%B %-d, %Y",
     },
     "ko": {
@@ -82,9 +78,6 @@ WORDS = {
         "cache_bytes": "토큰당 캐시",
         "parameters": "파라미터(10억)",
         "active_parameters": "활성 파라미터(10억)",
-        "weights_16": "가중치, 16비트",
-        "weights_8": "8비트",
-        "weights_4": "4비트",
         "experts": "전문가",
         "experts_used": "토큰마다",
         "shared_experts": "공유",
@@ -106,7 +99,6 @@ WORDS = {
         "with shared": "{kind}, 전문가 {all}개 중 {used}개와 공유 {shared}개",
         "caption": "{date} 기준, 각 모델의 설정 파일에서 가져왔습니다.",
         "cache caption": " 캐시는 16비트 숫자로, 모든 층을 더했습니다.",
-        "weights caption": " 가중치는 모든 파라미터를 그 비트로 센 것이고, 4비트에는 32개마다 16비트 배율이 하나 붙습니다.",
         "date": "%Y년 %-m월 %-d일",
     },
 }
@@ -139,8 +131,6 @@ def table(directive: Directive, language: str) -> str:
     caption = words["caption"].format(date=newest.strftime(words["date"]))
     if "cache_bytes" in columns:
         caption += words["cache caption"]
-    if "weights_4" in columns:
-        caption += words["weights caption"]
     return "\n".join(
         ['<div class="models" markdown>', "", *rows, "", f"<small>{caption}</small>", "", "</div>"]
     )
@@ -262,15 +252,11 @@ COLUMNS: dict[str, Callable[[RealModel, dict[str, str]], Any]] = {
     "cache_bytes": lambda model, words: model.cache_bytes,
     "parameters": lambda model, words: model.parameters,
     "active_parameters": lambda model, words: model.active_parameters,
-    "weights_16": lambda model, words: model.parameters * 2,
-    "weights_8": lambda model, words: model.parameters,
-    "weights_4": lambda model, words: model.parameters * (4 + 16 / 32) / 8,
     "experts": if_experts("experts"),
     "experts_used": if_experts("experts_used"),
     "shared_experts": lambda model, words: model.config.get("n_shared_experts"),
 }
-UNITS: dict[str, Callable[[float], str]] = {
-    **dict.fromkeys(("weights_16", "weights_8", "weights_4"), lambda n_bytes: f"{short(n_bytes / 2**30)} GiB"),
+UNITS: dict[str, Callable[[int], str]] = {
     "cache_bytes": lambda n_bytes: f"{short(n_bytes / 1024)} KiB",
     "parameters": lambda number: short(number / 1e9),
     "active_parameters": lambda number: short(number / 1e9),
