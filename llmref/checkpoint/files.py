@@ -17,17 +17,13 @@ MOST_CHARACTERS = 500  # of what another part of the package says of a file, whi
 
 
 def existing(file: Path) -> Path:
-    """The file, if it is there and no larger than a file of its name may be.
+    """The file, if it is there.
 
     Raises:
-        FileNotFoundError: If it is not there.
-        ValueError: If it is larger.
+        FileNotFoundError: If it is not.
     """
     if not file.is_file():
         raise FileNotFoundError(f"no checkpoint: {file} is missing")
-    most, found = MOST_BYTES.get(file.name), file.stat().st_size
-    if most is not None and found > most:
-        raise ValueError(f"{file} must have at most {most:,} bytes, found {found:,}")
     return file
 
 
